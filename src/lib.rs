@@ -1,0 +1,10 @@
+//! medallion: from a Kafka topic of JSON events to three Delta tables, each row exactly once.
+//!
+//! Bronze is the log of everything that happened; silver and gold are pure functions of a prefix of that log.
+//! `ARCHITECTURE.md` has the map of the rooms and their invariants.
+
+pub mod clock;
+pub mod definition;
+pub mod error;
+pub mod layer;
+pub mod source;
