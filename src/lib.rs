@@ -8,3 +8,4 @@ pub mod definition;
 pub mod error;
 pub mod layer;
 pub mod source;
+pub mod table;

@@ -1,0 +1,197 @@
+//! A lake: one root URL, under which every table has a place.
+
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use url::Url;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::error::{Context, Error, Kind, Result};
+
+/// The root of all tables and the store behind it.
+#[derive(Clone)]
+pub struct Lake {
+    url: Url,
+    root: Arc<dyn ObjectStore>,
+    clock: Clock,
+    writer: Arc<str>,
+}
+
+impl Lake {
+    /// Opens the lake at `location`: a path, or a `file://`, `memory://` or (feature `s3`) `s3://` URL.
+    ///
+    /// A local lake's directory is made if it is missing. A remote store is probed: it must refuse to create a key
+    /// that exists, because on that rests that a version is committed once.
+    pub async fn open(location: &str, clock: Clock) -> Result<Self> {
+        let url = parse_location(location)?;
+        let root: Arc<dyn ObjectStore> = match url.scheme() {
+            "file" => local_store(&url)?,
+            "memory" => Arc::new(object_store::memory::InMemory::new()),
+            "s3" | "s3a" => s3_store(&url)?,
+            other => {
+                return Err(
+                    Error::new(Kind::Usage, format!("lake {location}: no store for scheme {other}://"))
+                        .with_next("use a local path, file:// or s3://"),
+                );
+            }
+        };
+        let lake = Self::with_store(url, root, clock);
+        if lake.local_path().is_none() {
+            lake.probe_conditional_put().await?;
+        }
+        Ok(lake)
+    }
+
+    /// A lake at `url` over a given store: for tests and for stores that inject faults.
+    pub fn with_store(url: Url, root: Arc<dyn ObjectStore>, clock: Clock) -> Self {
+        let writer = format!("pid {} run {}", std::process::id(), Uuid::new_v4().simple());
+        Self {
+            url,
+            root,
+            clock,
+            writer: writer.into(),
+        }
+    }
+
+    /// The lake's URL, with a slash at its end.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The clock that stamps commits and files.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Who we are in commits: process and run.
+    pub(super) fn writer(&self) -> &str {
+        &self.writer
+    }
+
+    /// The lake's directory, for a lake on local disk.
+    pub fn local_path(&self) -> Option<PathBuf> {
+        (self.url.scheme() == "file")
+            .then(|| self.url.to_file_path().ok())
+            .flatten()
+    }
+
+    /// The store rooted at the lake, for small files beside the tables.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(PrefixStore::new(self.root.clone(), url_path(&self.url)))
+    }
+
+    /// The URL of the table at `path`, relative to the lake: `view_log/bronze`.
+    pub(super) fn table_url(&self, path: &str) -> Result<Url> {
+        self.url
+            .join(&format!("{path}/"))
+            .or_fail(Kind::Bug, || format!("table path {path}"))
+    }
+
+    /// The log store of the table at `path`.
+    pub(super) fn log_store(&self, path: &str) -> Result<LogStoreRef> {
+        let url = self.table_url(path)?;
+        let prefixed = Arc::new(PrefixStore::new(self.root.clone(), url_path(&url)));
+        Ok(default_logstore(
+            prefixed,
+            self.root.clone(),
+            &url,
+            &StorageConfig::default(),
+        ))
+    }
+
+    async fn probe_conditional_put(&self) -> Result<()> {
+        let store = self.store();
+        let key = Path::from(format!("_medallion_probe/{}", Uuid::new_v4().simple()));
+        let create = || PutOptions::from(PutMode::Create);
+        let probe = || format!("probing the store of lake {}", self.url);
+        store
+            .put_opts(&key, PutPayload::from_static(b"1"), create())
+            .await
+            .or_fail(Kind::Unavailable, probe)?;
+        let second = store.put_opts(&key, PutPayload::from_static(b"2"), create()).await;
+        store.delete(&key).await.or_fail(Kind::Unavailable, probe)?;
+        match second {
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(()),
+            Err(error) => Err(Error::new(Kind::Unavailable, format!("{}: {error}", probe()))),
+            Ok(_) => Err(Error::new(
+                Kind::Unavailable,
+                format!(
+                    "the store of lake {} overwrites a key it was told to create (it ignores If-None-Match)",
+                    self.url
+                ),
+            )
+            .with_next("use a store with conditional put: without it two writers can both commit one version")),
+        }
+    }
+}
+
+fn url_path(url: &Url) -> Path {
+    Path::from_url_path(url.path()).unwrap_or_default()
+}
+
+fn parse_location(location: &str) -> Result<Url> {
+    let bad = |why: String| {
+        Error::new(Kind::Usage, format!("lake {location}: {why}")).with_next("give a path, or a file:// or s3:// URL")
+    };
+    let mut url = if location.contains("://") {
+        Url::parse(location).map_err(|error| bad(error.to_string()))?
+    } else {
+        let path = std::path::absolute(location).map_err(|error| bad(error.to_string()))?;
+        Url::from_directory_path(path).map_err(|()| bad("not a path".to_owned()))?
+    };
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("a lake's URL has no query, fragment or credentials".to_owned()));
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+fn local_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
+    let path = url
+        .to_file_path()
+        .map_err(|()| Error::new(Kind::Usage, format!("lake {url}: not a local path")))?;
+    std::fs::create_dir_all(&path).or_fail(Kind::Unavailable, || format!("making the lake {}", path.display()))?;
+    probe_directory(&path)?;
+    Ok(Arc::new(LocalFileSystem::new()))
+}
+
+/// Writes, links and removes a file, so that missing permissions show before any record is consumed.
+fn probe_directory(path: &FsPath) -> Result<()> {
+    let probe = path.join(format!(".medallion-probe-{}", std::process::id()));
+    let check = || -> std::io::Result<()> {
+        std::fs::write(&probe, b"probe")?;
+        std::fs::remove_file(&probe)
+    };
+    check()
+        .or_fail(Kind::Unavailable, || format!("writing to the lake {}", path.display()))
+        .map_err(|error| error.with_next("give this user the right to write there, or choose another --lake"))
+}
+
+#[cfg(feature = "s3")]
+fn s3_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
+    let bucket = url
+        .host_str()
+        .ok_or_else(|| Error::new(Kind::Usage, format!("lake {url}: no bucket")))?;
+    let store = object_store::aws::AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .build()
+        .or_fail(Kind::Unavailable, || format!("the S3 client for lake {url}"))?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "s3"))]
+fn s3_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
+    Err(
+        Error::new(Kind::Usage, format!("lake {url}: this medallion was built without S3"))
+            .with_next("build it with --features s3"),
+    )
+}

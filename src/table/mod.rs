@@ -1,0 +1,27 @@
+//! Delta as the layers see it: the only room that knows deltalake.
+//!
+//! **Invariant: rows and the positions they cover enter a table in one commit, and nothing else is the truth.**
+//! A commit has three outcomes: done, lost to someone else, unknown. After an error the caller reopens the table,
+//! reads its positions and decides from them. Data files of a failed commit are never deleted; vacuum does that.
+//!
+//! Path through the room: [`Lake`] finds a table's place, [`Table`] appends to it, [`Reader`] follows it for the
+//! next layer, [`Rewrite`] swaps its content in one commit, [`maintain`] keeps its log and files small.
+
+mod commit;
+mod lake;
+pub mod maintain;
+mod object;
+mod opened;
+mod query;
+mod read;
+mod spec;
+mod swap;
+mod txns;
+mod write;
+
+pub use lake::Lake;
+pub use opened::{Append, Stored, Table};
+pub use query::{Queryable, session};
+pub use read::{Followed, Reader};
+pub use spec::TableSpec;
+pub use swap::Rewrite;

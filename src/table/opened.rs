@@ -1,0 +1,360 @@
+//! An opened table and its writer: what it is, where it stands, and how rows are appended.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use deltalake::DeltaTable;
+use deltalake::kernel::{Action, Add, Metadata};
+use deltalake::logstore::{CommitOrBytes, LogStoreRef};
+use futures::StreamExt;
+use object_store::ObjectStore;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::commit::{Commit, INFO, commit, read_entry};
+use super::spec::{DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
+use super::write::Layout;
+use super::{Lake, TableSpec, txns};
+use crate::error::{Context, Error, Kind, Result};
+
+/// How far back from the head a commit's own state is looked for; beyond it is recomputed from rows.
+const INFO_LOOKBACK: u64 = 200;
+
+/// One append: rows, the positions they cover, and the small state that rides along.
+pub struct Append<'a> {
+    /// The rows; none is a commit that only moves positions.
+    pub rows: Option<&'a RecordBatch>,
+    /// App id and version of every position after these rows.
+    pub txns: Vec<(String, i64)>,
+    /// Small state, one JSON value.
+    pub info: Value,
+}
+
+/// A table that this process writes.
+pub struct Table {
+    spec: TableSpec,
+    lake: Lake,
+    log: LogStoreRef,
+    layout: Layout,
+    version: u64,
+    txns: HashMap<String, i64>,
+    info: Option<Value>,
+    stored: Stored,
+}
+
+/// What the table says of itself in its configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    /// Fingerprint of the definition that wrote the rows; none for bronze.
+    pub fingerprint: Option<String>,
+    /// That definition, a JSON object of strings.
+    pub definition: Option<String>,
+    /// Id of the content, new whenever a replay swaps it.
+    pub generation: Option<String>,
+    /// Generation of the table that the rows were computed from.
+    pub upstream: Option<String>,
+}
+
+impl Table {
+    /// Opens the table, making it first where there is none.
+    ///
+    /// Errors: [`Kind::Damaged`] for a table that is not ours or has other columns, [`Kind::Unavailable`] for the store.
+    pub async fn open_or_create(lake: &Lake, spec: TableSpec) -> Result<Self> {
+        if let Some(table) = Self::open(lake, spec.clone()).await? {
+            return Ok(table);
+        }
+        create(lake, &spec).await?;
+        Self::open(lake, spec.clone()).await?.ok_or_else(|| {
+            Error::new(
+                Kind::Unavailable,
+                format!("table {} is gone right after it was made", spec.path),
+            )
+        })
+    }
+
+    /// Opens the table, or none where there is none. Columns are compared with the spec only while the stored
+    /// fingerprint is the spec's: a changed definition is the caller's to refuse or to replay.
+    pub async fn open(lake: &Lake, spec: TableSpec) -> Result<Option<Self>> {
+        let log = lake.log_store(&spec.path)?;
+        let what = || format!("opening table {}", spec.path);
+        let Some(delta) = load(&log).await.map_err(|error| error.context(what()))? else {
+            return Ok(None);
+        };
+        let snapshot = delta.snapshot().or_fail(Kind::Damaged, what)?;
+        let metadata = snapshot.metadata();
+        let value = |key: &str| metadata.configuration().get(key).cloned();
+        let stored = Stored {
+            fingerprint: value(FINGERPRINT),
+            definition: value(DEFINITION),
+            generation: value(GENERATION),
+            upstream: value(UPSTREAM),
+        };
+        if stored.fingerprint.is_none() || stored.fingerprint.as_deref() == Some(spec.fingerprint.as_str()) {
+            spec.check(metadata)?;
+        }
+        let protocol = snapshot.protocol();
+        if protocol.min_reader_version() > 1 || protocol.min_writer_version() > 2 {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!(
+                    "table {} was upgraded to a protocol that medallion does not write",
+                    spec.path
+                ),
+            )
+            .with_next("restore it to reader version 1 and writer version 2"));
+        }
+        let version = snapshot.version();
+        let txns = txns::all(&log, version).await?;
+        let info = newest_info(&log, version, &spec.app_prefix).await?;
+        Ok(Some(Self {
+            layout: Layout::new(&spec.schema, &spec.partition_by)?,
+            lake: lake.clone(),
+            log,
+            version,
+            txns,
+            info,
+            stored,
+            spec,
+        }))
+    }
+
+    /// What the table should be.
+    pub fn spec(&self) -> &TableSpec {
+        &self.spec
+    }
+
+    /// The version we stand on.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The position stored under `app`.
+    pub fn txn(&self, app: &str) -> Option<i64> {
+        self.txns.get(app).copied()
+    }
+
+    /// All positions whose app id begins with `prefix`, the rest of the id first.
+    pub fn txns_under(&self, prefix: &str) -> Vec<(String, i64)> {
+        self.txns
+            .iter()
+            .filter_map(|(app, version)| Some((app.strip_prefix(prefix)?.to_owned(), *version)))
+            .collect()
+    }
+
+    /// The state of our newest commit, where the log still has it.
+    pub fn info(&self) -> Option<&Value> {
+        self.info.as_ref()
+    }
+
+    /// What the table says of itself.
+    pub fn stored(&self) -> &Stored {
+        &self.stored
+    }
+
+    /// Writes the rows and commits them with their positions. Returns the new version.
+    ///
+    /// After any error the table must be reopened: the outcome is in its positions.
+    pub async fn append(&mut self, append: Append<'_>) -> Result<u64> {
+        let now_ms = self.lake.clock().now().div_euclid(1000);
+        let adds = match append.rows {
+            Some(rows) if rows.num_rows() > 0 => {
+                let store = self.log.object_store(None);
+                self.layout.write(store.as_ref(), rows, now_ms, true).await?
+            }
+            _ => Vec::new(),
+        };
+        self.commit(
+            "STREAMING UPDATE",
+            adds.into_iter().map(Action::Add).collect(),
+            append.txns,
+            append.info,
+        )
+        .await
+    }
+
+    /// Records that the current definition applies from the position on, without touching rows.
+    pub async fn adopt_definition(&mut self, info: Value) -> Result<u64> {
+        let mut spec = self.spec.clone();
+        spec.generation = self.stored.generation.clone().unwrap_or_default();
+        spec.upstream = self.stored.upstream.clone().unwrap_or_default();
+        let metadata = self.keep_id(spec.metadata()?).await?;
+        let version = self
+            .commit(
+                "SET TBLPROPERTIES",
+                vec![Action::Metadata(metadata)],
+                self.guard(),
+                info,
+            )
+            .await?;
+        self.stored.fingerprint = Some(self.spec.fingerprint.clone());
+        Ok(version)
+    }
+
+    /// Our positions as they are: put into a commit that moves none, so that two writers still exclude each other.
+    pub(super) fn guard(&self) -> Vec<(String, i64)> {
+        self.txns
+            .iter()
+            .filter(|(app, _)| app.starts_with(&self.spec.app_prefix))
+            .map(|(app, version)| (app.clone(), *version))
+            .collect()
+    }
+
+    /// `metadata` with the table id that the table has.
+    pub(super) async fn keep_id(&self, metadata: Metadata) -> Result<Metadata> {
+        use deltalake::kernel::MetadataExt;
+        let what = || format!("the metadata of {}", self.spec.path);
+        let delta = load(&self.log)
+            .await?
+            .ok_or_else(|| Error::new(Kind::Damaged, what()))?;
+        let id = delta
+            .snapshot()
+            .or_fail(Kind::Damaged, what)?
+            .metadata()
+            .id()
+            .to_owned();
+        metadata.with_table_id(id).or_fail(Kind::Bug, what)
+    }
+
+    pub(super) async fn commit(
+        &mut self,
+        operation: &str,
+        actions: Vec<Action>,
+        txns: Vec<(String, i64)>,
+        info: Value,
+    ) -> Result<u64> {
+        let request = Commit {
+            table: &self.spec.path,
+            operation,
+            actions,
+            txns: txns.clone(),
+            app_prefix: &self.spec.app_prefix,
+            appends_pass: false,
+            info: info.clone(),
+            writer: self.lake.writer(),
+            timestamp_ms: self.lake.clock().now().div_euclid(1000),
+        };
+        self.version = commit(&self.log, self.version, &request).await?;
+        self.txns.extend(txns);
+        self.info = Some(info);
+        Ok(self.version)
+    }
+
+    pub(super) fn log(&self) -> &LogStoreRef {
+        &self.log
+    }
+
+    pub(super) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(super) fn data_store(&self) -> Arc<dyn ObjectStore> {
+        self.log.object_store(None)
+    }
+}
+
+/// The table's newest snapshot, or none where there is no table.
+pub(super) async fn load(log: &LogStoreRef) -> Result<Option<DeltaTable>> {
+    let what = || format!("reading the log of {}", log.root_url());
+    if !log.is_delta_table_location().await.or_fail(Kind::Unavailable, what)? {
+        return Ok(None);
+    }
+    let mut table = DeltaTable::new(log.clone());
+    table.load().await.or_fail(Kind::Damaged, what)?;
+    Ok(Some(table))
+}
+
+/// The active data files of a snapshot.
+///
+/// Errors: [`Kind::Damaged`] for a file with a deletion vector, because medallion's tables have none.
+pub(super) fn active_files(table: &DeltaTable) -> Result<Vec<Add>> {
+    let snapshot = table.snapshot().or_fail(Kind::Damaged, || "a table without snapshot")?;
+    let files = snapshot.log_data();
+    files
+        .iter()
+        .map(|file| {
+            if file.deletion_vector_descriptor().is_some() {
+                return Err(Error::new(
+                    Kind::Damaged,
+                    format!(
+                        "data file {} has a deletion vector: someone deleted rows of it",
+                        file.path()
+                    ),
+                )
+                .with_next("restore the table to the version before the delete"));
+            }
+            Ok(Add {
+                path: file.path().into_owned(),
+                partition_values: file.partition_values_map(),
+                size: file.size(),
+                modification_time: file.modification_time(),
+                data_change: true,
+                stats: file.stats(),
+                ..Default::default()
+            })
+        })
+        .collect()
+}
+
+async fn create(lake: &Lake, spec: &TableSpec) -> Result<()> {
+    let log = lake.log_store(&spec.path)?;
+    let what = || format!("making table {}", spec.path);
+    let store = log.object_store(None);
+    if let Some(found) = store.list(None).next().await {
+        let found = found.or_fail(Kind::Unavailable, what)?;
+        return Err(Error::new(
+            Kind::Damaged,
+            format!(
+                "{} holds {} and no Delta log: it is not a table of medallion",
+                spec.path, found.location
+            ),
+        )
+        .with_next("choose another --lake, or move those files away"));
+    }
+    let request = Commit {
+        table: &spec.path,
+        operation: "CREATE TABLE",
+        actions: spec.create_actions()?,
+        txns: Vec::new(),
+        app_prefix: &spec.app_prefix,
+        appends_pass: false,
+        info: Value::Null,
+        writer: lake.writer(),
+        timestamp_ms: lake.clock().now().div_euclid(1000),
+    };
+    let id = Uuid::new_v4();
+    let bytes = request.bytes(id)?;
+    match log.write_commit_entry(0, CommitOrBytes::LogBytes(bytes), id).await {
+        Ok(()) | Err(deltalake::kernel::transaction::TransactionError::VersionAlreadyExists(_)) => Ok(()),
+        // The outcome is unknown: opening it right after tells.
+        Err(error) => match read_entry(&log, 0).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(Kind::Unavailable, format!("{}: {error}", what()))),
+        },
+    }
+}
+
+/// The state in our newest commit at or below `version`.
+async fn newest_info(log: &LogStoreRef, version: u64, app_prefix: &str) -> Result<Option<Value>> {
+    for at in (version.saturating_sub(INFO_LOOKBACK)..=version).rev() {
+        let Some(actions) = read_entry(log, at).await? else {
+            return Ok(None);
+        };
+        let ours = actions
+            .iter()
+            .any(|action| matches!(action, Action::Txn(txn) if txn.app_id.starts_with(app_prefix)));
+        let info = actions.into_iter().find_map(|action| match action {
+            Action::CommitInfo(mut info) => info.info.remove(INFO),
+            _ => None,
+        });
+        match info {
+            Some(info) if ours && !info.is_null() => return Ok(Some(info)),
+            _ => {}
+        }
+    }
+    Ok(None)
+}

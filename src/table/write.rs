@@ -1,0 +1,315 @@
+//! Data files: Arrow in, Parquet and its Delta `add` out, one file per partition of the batch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{max, max_string, min, min_string, take_record_batch};
+use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::row::{RowConverter, SortField};
+use chrono::{DateTime, Days, NaiveDate};
+use deltalake::kernel::Add;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::clock::rfc3339;
+use crate::error::{Context, Error, Kind, Result};
+
+/// Rows of one row group: small enough that a reader of a seq range skips most of a large file.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// String statistics are cut off beyond this length, so a column with longer values has none.
+const STRING_STATS_MAX: usize = 64;
+
+/// How a table's rows become files.
+pub(super) struct Layout {
+    file_schema: SchemaRef,
+    partition_by: Vec<String>,
+    properties: WriterProperties,
+}
+
+impl Layout {
+    /// The layout of a table with these columns and partition columns.
+    pub(super) fn new(schema: &SchemaRef, partition_by: &[String]) -> Result<Self> {
+        let fields: Vec<_> = schema
+            .fields()
+            .iter()
+            .filter(|field| !partition_by.contains(field.name()))
+            .cloned()
+            .collect();
+        let level = ZstdLevel::try_new(1).or_fail(Kind::Bug, || "zstd level")?;
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_created_by(concat!("medallion ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_statistics_enabled(EnabledStatistics::Chunk);
+        for field in &fields {
+            let path = ColumnPath::from(field.name().as_str());
+            // A dictionary of payloads or keys only grows until it is given up; statistics over them help nobody.
+            if matches!(field.data_type(), DataType::Binary) {
+                properties = properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_statistics_enabled(path, EnabledStatistics::None);
+            } else if matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..)) {
+                properties = properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, parquet::basic::Encoding::DELTA_BINARY_PACKED);
+            }
+        }
+        Ok(Self {
+            file_schema: Arc::new(arrow::datatypes::Schema::new(fields)),
+            partition_by: partition_by.to_vec(),
+            properties: properties.build(),
+        })
+    }
+
+    /// Writes `batch` as one file per partition value it holds. Returns an `add` per file, not yet committed.
+    pub(super) async fn write(
+        &self,
+        store: &dyn ObjectStore,
+        batch: &RecordBatch,
+        now_ms: i64,
+        data_change: bool,
+    ) -> Result<Vec<Add>> {
+        let mut adds = Vec::new();
+        for (values, rows) in self.split(batch)? {
+            let rows = self.file_rows(&rows)?;
+            let bytes = self.encode(&rows)?;
+            let path = self.path(&values);
+            let size = bytes.len();
+            store
+                .put(&Path::from(path.as_str()), bytes.into())
+                .await
+                .or_fail(Kind::Unavailable, || format!("writing the data file {path}"))?;
+            adds.push(Add {
+                path,
+                partition_values: self.partition_by.iter().cloned().zip(values).collect(),
+                size: i64::try_from(size).unwrap_or(i64::MAX),
+                modification_time: now_ms,
+                data_change,
+                stats: Some(stats(&rows).to_string()),
+                ..Default::default()
+            });
+        }
+        Ok(adds)
+    }
+
+    fn encode(&self, rows: &RecordBatch) -> Result<Vec<u8>> {
+        let encode = || -> parquet::errors::Result<Vec<u8>> {
+            let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(self.properties.clone()))?;
+            writer.write(rows)?;
+            writer.into_inner()
+        };
+        encode().or_fail(Kind::Bug, || "encoding Parquet")
+    }
+
+    fn file_rows(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let columns: Option<Vec<ArrayRef>> = self
+            .file_schema
+            .fields()
+            .iter()
+            .map(|field| batch.column_by_name(field.name()).cloned())
+            .collect();
+        let columns = columns.ok_or_else(|| Error::new(Kind::Bug, "a batch lacks columns of its table"))?;
+        RecordBatch::try_new(self.file_schema.clone(), columns).or_fail(Kind::Bug, || "a batch and its table disagree")
+    }
+
+    /// The batch by partition values, in the values' order; rows keep their order.
+    fn split(&self, batch: &RecordBatch) -> Result<Vec<(Vec<Option<String>>, RecordBatch)>> {
+        let bug = || "splitting a batch by partition";
+        if self.partition_by.is_empty() {
+            return Ok(vec![(Vec::new(), batch.clone())]);
+        }
+        let columns: Option<Vec<ArrayRef>> = self
+            .partition_by
+            .iter()
+            .map(|name| batch.column_by_name(name).cloned())
+            .collect();
+        let columns = columns.ok_or_else(|| Error::new(Kind::Bug, "a batch lacks a partition column"))?;
+        let fields = columns
+            .iter()
+            .map(|column| SortField::new(column.data_type().clone()))
+            .collect();
+        let converter = RowConverter::new(fields).or_fail(Kind::Bug, bug)?;
+        let keys = converter.convert_columns(&columns).or_fail(Kind::Bug, bug)?;
+        let mut index: HashMap<&[u8], usize> = HashMap::new();
+        let mut groups: Vec<Vec<u32>> = Vec::new();
+        for (row, key) in keys.iter().enumerate() {
+            let group = *index.entry(key.data()).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            if let (Some(rows), Ok(row)) = (groups.get_mut(group), u32::try_from(row)) {
+                rows.push(row);
+            }
+        }
+        let mut split = BTreeMap::new();
+        for rows in groups {
+            let first = rows.first().copied().unwrap_or_default() as usize;
+            let values = columns
+                .iter()
+                .map(|column| partition_value(column, first))
+                .collect::<Result<Vec<_>>>()?;
+            let part = if rows.len() == batch.num_rows() {
+                batch.clone()
+            } else {
+                take_record_batch(batch, &UInt32Array::from(rows)).or_fail(Kind::Bug, bug)?
+            };
+            split.insert(values, part);
+        }
+        Ok(split.into_iter().collect())
+    }
+
+    /// A path that needs no escaping anywhere; the partition values in it are for people, the log has the true ones.
+    fn path(&self, values: &[Option<String>]) -> String {
+        let mut path = String::new();
+        for (name, value) in self.partition_by.iter().zip(values) {
+            let value = value.as_deref().unwrap_or("null");
+            let plain: String = value
+                .chars()
+                .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+                .collect();
+            let plain: String = plain.chars().take(80).collect();
+            path.push_str(&format!("{name}={plain}/"));
+        }
+        path.push_str(&format!("part-{}.zstd.parquet", Uuid::new_v4().simple()));
+        path
+    }
+}
+
+/// A partition value as Delta's log writes it; instants in ISO 8601 with `Z`, so that no reader's time zone matters.
+fn partition_value(column: &ArrayRef, row: usize) -> Result<Option<String>> {
+    if column.is_null(row) {
+        return Ok(None);
+    }
+    let value = match column.data_type() {
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+        DataType::Boolean => column.as_boolean().value(row).to_string(),
+        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+        DataType::Date32 => date(column.as_primitive::<Date32Type>().value(row)),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            rfc3339(column.as_primitive::<TimestampMicrosecondType>().value(row))
+        }
+        other => return Err(Error::new(Kind::Bug, format!("{other} cannot be a partition column"))),
+    };
+    Ok(Some(value))
+}
+
+/// Days since the epoch as `YYYY-MM-DD`.
+fn date(days: i32) -> String {
+    let epoch = NaiveDate::default();
+    let shifted = match u64::try_from(days) {
+        Ok(days) => epoch.checked_add_days(Days::new(days)),
+        Err(_) => epoch.checked_sub_days(Days::new(u64::from(days.unsigned_abs()))),
+    };
+    shifted.map_or_else(|| days.to_string(), |date| date.format("%Y-%m-%d").to_string())
+}
+
+/// The file's statistics in Delta's form. Instants are widened to whole milliseconds, because some readers compare
+/// at that resolution; floats have none, because of NaN.
+fn stats(rows: &RecordBatch) -> Value {
+    let (mut low, mut high, mut nulls) = (Map::new(), Map::new(), Map::new());
+    let schema = rows.schema();
+    for (field, column) in schema.fields().iter().zip(rows.columns()) {
+        if let Some((smallest, largest)) = bounds(column) {
+            low.insert(field.name().clone(), smallest);
+            high.insert(field.name().clone(), largest);
+        }
+        if !field.data_type().is_nested() {
+            nulls.insert(field.name().clone(), json!(column.null_count()));
+        }
+    }
+    json!({"numRecords": rows.num_rows(), "minValues": low, "maxValues": high, "nullCount": nulls})
+}
+
+fn bounds(column: &ArrayRef) -> Option<(Value, Value)> {
+    match column.data_type() {
+        DataType::Int32 => {
+            let values = column.as_primitive::<Int32Type>();
+            Some((json!(min(values)?), json!(max(values)?)))
+        }
+        DataType::Int64 => {
+            let values = column.as_primitive::<Int64Type>();
+            Some((json!(min(values)?), json!(max(values)?)))
+        }
+        DataType::Date32 => {
+            let values = column.as_primitive::<Date32Type>();
+            Some((json!(date(min(values)?)), json!(date(max(values)?))))
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let values = column.as_primitive::<TimestampMicrosecondType>();
+            let floor = min(values)?.div_euclid(1000);
+            let ceiling = max(values)?.saturating_add(999).div_euclid(1000);
+            Some((json!(millis(floor)?), json!(millis(ceiling)?)))
+        }
+        DataType::Utf8 => {
+            let values = column.as_string::<i32>();
+            let (smallest, largest) = (min_string(values)?, max_string(values)?);
+            (smallest.len().max(largest.len()) <= STRING_STATS_MAX).then(|| (json!(smallest), json!(largest)))
+        }
+        _ => None,
+    }
+}
+
+fn millis(millis: i64) -> Option<String> {
+    let time = DateTime::from_timestamp_millis(millis)?;
+    Some(time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, TimestampMicrosecondArray};
+
+    #[test]
+    fn instants_in_statistics_are_widened_never_narrowed() {
+        let times = TimestampMicrosecondArray::from(vec![1_500, 2_001]).with_timezone("UTC");
+        let (low, high) = bounds(&(Arc::new(times) as ArrayRef)).unwrap();
+        assert_eq!(low, json!("1970-01-01T00:00:00.001Z"));
+        assert_eq!(high, json!("1970-01-01T00:00:00.003Z"));
+    }
+
+    #[test]
+    fn partition_values_are_in_utc_whatever_the_reader() {
+        let times = TimestampMicrosecondArray::from(vec![1_767_225_600_000_000]).with_timezone("UTC");
+        let value = partition_value(&(Arc::new(times) as ArrayRef), 0).unwrap();
+        assert_eq!(value.as_deref(), Some("2026-01-01T00:00:00.000000Z"));
+    }
+
+    #[test]
+    fn dates_before_the_epoch_have_their_own_day() {
+        assert_eq!(date(-1), "1969-12-31");
+        assert_eq!(date(20_454), "2026-01-01");
+    }
+
+    #[test]
+    fn a_batch_is_split_by_partition_and_keeps_its_row_order() {
+        let schema = Arc::new(arrow::datatypes::Schema::new(vec![
+            arrow::datatypes::Field::new("_seq", DataType::Int64, false),
+            arrow::datatypes::Field::new("group", DataType::Int64, true),
+        ]));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![1, 2, 3, 4])),
+            Arc::new(Int64Array::from(vec![Some(9), None, Some(9), Some(8)])),
+        ];
+        let batch = RecordBatch::try_new(schema.clone(), columns).unwrap();
+        let layout = Layout::new(&schema, &["group".to_owned()]).unwrap();
+        let split: Vec<_> = layout
+            .split(&batch)
+            .unwrap()
+            .into_iter()
+            .map(|(key, rows)| (key, rows.column(0).as_primitive::<Int64Type>().values().to_vec()))
+            .collect();
+        let key = |text: &str| vec![Some(text.to_owned())];
+        assert_eq!(
+            split,
+            [(vec![None], vec![2]), (key("8"), vec![4]), (key("9"), vec![1, 3])]
+        );
+    }
+}
