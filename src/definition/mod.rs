@@ -4,8 +4,14 @@
 //! checks them all, and either returns [`Pipeline`]s in which every name resolves and every expression has a type,
 //! or every [`Problem`] it found at once. Checking reads the declared files and nothing else.
 
+mod columns;
+pub mod expression;
 mod model;
+mod near;
 mod problem;
+#[cfg(test)]
+mod samples;
 
+pub use columns::{EVENT_DATE, LINEAGE, gold_schema, row_schema, silver_schema};
 pub use model::*;
 pub use problem::Problem;
