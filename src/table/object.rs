@@ -15,6 +15,11 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use crate::error::{Context, Kind, Result};
 
+/// Where a data file of the log lies in the store: its path is percent-encoded already and must not be again.
+pub(super) fn location(path: &str) -> Path {
+    Path::parse(path).unwrap_or_else(|_| Path::from(path))
+}
+
 /// One Parquet file of known size.
 pub(super) struct ObjectFile {
     store: Arc<dyn ObjectStore>,
@@ -31,7 +36,7 @@ impl ObjectFile {
     ) -> Result<ParquetRecordBatchStreamBuilder<Self>> {
         let file = Self {
             store,
-            path: Path::from(path),
+            path: location(path),
             size,
         };
         ParquetRecordBatchStreamBuilder::new(file)

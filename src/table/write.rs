@@ -9,7 +9,6 @@ use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, SchemaRef, Ti
 use arrow::row::{RowConverter, SortField};
 use chrono::{DateTime, Days, NaiveDate};
 use deltalake::kernel::Add;
-use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -18,6 +17,7 @@ use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::object::location;
 use crate::clock::rfc3339;
 use crate::error::{Context, Error, Kind, Result};
 
@@ -25,6 +25,9 @@ use crate::error::{Context, Error, Kind, Result};
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// String statistics are cut off beyond this length, so a column with longer values has none.
 const STRING_STATS_MAX: usize = 64;
+
+/// Hive's directory for a null partition value.
+const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// How a table's rows become files.
 pub(super) struct Layout {
@@ -83,7 +86,7 @@ impl Layout {
             let path = self.path(&values);
             let size = bytes.len();
             store
-                .put(&Path::from(path.as_str()), bytes.into())
+                .put(&location(&path), bytes.into())
                 .await
                 .or_fail(Kind::Unavailable, || format!("writing the data file {path}"))?;
             adds.push(Add {
@@ -165,21 +168,29 @@ impl Layout {
         Ok(split.into_iter().collect())
     }
 
-    /// A path that needs no escaping anywhere; the partition values in it are for people, the log has the true ones.
+    /// The file's path under the table, with Hive's directories: some readers (Polars) take partition values from the
+    /// path instead of the log. Values are percent-encoded once here, and the log's serialiser encodes the path again.
     fn path(&self, values: &[Option<String>]) -> String {
         let mut path = String::new();
         for (name, value) in self.partition_by.iter().zip(values) {
-            let value = value.as_deref().unwrap_or("null");
-            let plain: String = value
-                .chars()
-                .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
-                .collect();
-            let plain: String = plain.chars().take(80).collect();
-            path.push_str(&format!("{name}={plain}/"));
+            let value = value.as_deref().map_or_else(|| HIVE_NULL.to_owned(), percent_encoded);
+            path.push_str(&format!("{name}={value}/"));
         }
         path.push_str(&format!("part-{}.zstd.parquet", Uuid::new_v4().simple()));
         path
     }
+}
+
+fn percent_encoded(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 /// A partition value as Delta's log writes it; instants in ISO 8601 with `Z`, so that no reader's time zone matters.
@@ -280,6 +291,16 @@ mod tests {
         let times = TimestampMicrosecondArray::from(vec![1_767_225_600_000_000]).with_timezone("UTC");
         let value = partition_value(&(Arc::new(times) as ArrayRef), 0).unwrap();
         assert_eq!(value.as_deref(), Some("2026-01-01T00:00:00.000000Z"));
+    }
+
+    #[test]
+    fn a_partition_directory_names_its_value_percent_encoded() {
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        let layout = Layout::new(&schema, &["minute".to_owned(), "network".to_owned()]).unwrap();
+        let path = layout.path(&[Some("2026-01-01T00:00:00.000000Z".to_owned()), None]);
+        let directory = "minute=2026-01-01T00%3A00%3A00.000000Z/network=__HIVE_DEFAULT_PARTITION__/part-";
+        assert!(path.starts_with(directory), "{path}");
+        assert_eq!(location(&path).as_ref(), path, "the store must not escape it again");
     }
 
     #[test]

@@ -1,0 +1,325 @@
+//! The bronze layer: records in, rows with seq and positions out, and the ticks that only bronze may write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::runtime::Handle;
+
+use super::{names, tables};
+use crate::clock::{Clock, Micros, rfc3339};
+use crate::definition::CommitPolicy;
+use crate::error::{Error, Kind, Result};
+use crate::layer::bronze::{BronzeBuilder, Reason, Tick};
+use crate::source::{PartitionId, Positions, Source};
+use crate::table::{Append, Lake, Table};
+
+/// Longest wait for records in one poll, so that a wish to stop is seen soon.
+const POLL_MAX: Duration = Duration::from_millis(100);
+/// How often the broker is asked for end offsets while nothing comes.
+const ENDS_EVERY: Micros = 1_000_000;
+/// How often new partitions are looked for.
+const DISCOVER_EVERY: Micros = 5_000_000;
+/// Records taken from the source between two looks at the clock.
+const POLL_RECORDS: usize = 20_000;
+
+/// When the topic counts as idle and quiet.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    /// A caught-up partition without a record for this long is idle.
+    pub idle_after: Duration,
+    /// The topic without a record for this long is quiet; none: never.
+    pub quiet_after: Option<Duration>,
+}
+
+/// The bronze layer of one pipeline, ready to step. It blocks its thread.
+pub struct BronzeLayer {
+    pipeline: String,
+    table: Table,
+    source: Box<dyn Source>,
+    builder: BronzeBuilder,
+    policy: CommitPolicy,
+    silence: Silence,
+    clock: Clock,
+    runtime: Handle,
+    committed: Positions,
+    /// When the first row of the step at hand came.
+    step_began: Option<Micros>,
+    /// When the newest record of each partition came, by its own timestamp where it has one.
+    last_seen: BTreeMap<PartitionId, Micros>,
+    idle: BTreeSet<PartitionId>,
+    quiet_since: Micros,
+    quiet_told: u64,
+    ends_asked: Micros,
+    discovered: Micros,
+}
+
+/// What one commit brought.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    /// Rows committed, ticks included.
+    pub rows: usize,
+    /// The next seq.
+    pub position: i64,
+}
+
+/// Opens or makes bronze's table.
+pub async fn open_table(lake: &Lake, pipeline: &str) -> Result<Table> {
+    Table::open_or_create(lake, tables::bronze(pipeline)).await
+}
+
+/// The positions that bronze's table holds.
+pub fn positions(table: &Table, pipeline: &str) -> Positions {
+    names::positions(table.txns_under(&names::bronze_prefix(pipeline)))
+}
+
+impl BronzeLayer {
+    /// A layer over an opened table and a source that starts at the table's positions. Its first row is a start tick.
+    pub fn new(
+        pipeline: &str,
+        table: Table,
+        source: Box<dyn Source>,
+        policy: CommitPolicy,
+        silence: Silence,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Self {
+        let next_seq = table.txn(&names::bronze_seq(pipeline)).unwrap_or(0);
+        let now = clock.now();
+        let mut layer = Self {
+            committed: positions(&table, pipeline),
+            pipeline: pipeline.to_owned(),
+            builder: BronzeBuilder::new(next_seq),
+            table,
+            source,
+            policy,
+            silence,
+            runtime,
+            step_began: None,
+            last_seen: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            quiet_since: now,
+            quiet_told: 0,
+            ends_asked: 0,
+            discovered: now,
+            clock,
+        };
+        layer.tick(Reason::Start, 0);
+        layer
+    }
+
+    /// The next seq after everything taken in so far.
+    pub fn position(&self) -> i64 {
+        self.builder.next_seq()
+    }
+
+    /// The end offset of every partition now.
+    pub fn ends(&mut self) -> Result<Positions> {
+        self.source.ends()
+    }
+
+    /// Whether everything below `ends` has been taken in.
+    pub fn reached(&self, ends: &Positions) -> bool {
+        let at = self.source.positions();
+        ends.iter().all(|(partition, end)| at.get(partition).is_some_and(|next| next >= end))
+    }
+
+    /// Waits for records for a moment, takes them in, notes silence. Commits when a commit is due.
+    ///
+    /// Errors: those of the source and the table; what was taken in and not committed comes again after a restart.
+    pub fn step(&mut self) -> Result<Option<Done>> {
+        let room = self.policy.max_rows.saturating_sub(self.builder.rows()).clamp(1, POLL_RECORDS);
+        let wait = self.wait();
+        let now = self.clock.now();
+        let (builder, seen) = (&mut self.builder, &mut self.last_seen);
+        let mut last: Option<PartitionId> = None;
+        let polled = self.source.poll(wait, room, &mut |record| {
+            builder.record(&record, now);
+            let same = last.as_ref().is_some_and(|id| id.partition == record.partition && id.topic == record.topic);
+            if !same {
+                last = Some(PartitionId {
+                    topic: record.topic.to_owned(),
+                    partition: record.partition,
+                });
+            }
+            if let Some(id) = &last {
+                let at = record.timestamp.map_or(now, |timestamp| timestamp.min(now));
+                match seen.get_mut(id) {
+                    Some(latest) => *latest = (*latest).max(at),
+                    None => drop(seen.insert(id.clone(), at)),
+                }
+            }
+        });
+        let took = match polled {
+            Ok(took) => took,
+            // What came before the failure is whole: keep it, then report.
+            Err(error) => {
+                self.commit()?;
+                return Err(error);
+            }
+        };
+        let now = self.clock.now();
+        if took > 0 {
+            self.step_began.get_or_insert(now);
+            self.quiet_since = now;
+            self.quiet_told = 0;
+            self.wake_up();
+        } else {
+            self.notice_silence(now)?;
+        }
+        self.notice_partitions(now)?;
+        if self.due(now) {
+            return self.commit();
+        }
+        Ok(None)
+    }
+
+    /// Records that the run's input ended and, where asked, that every window may close.
+    pub fn end(&mut self, close_windows: bool) -> Result<Option<Done>> {
+        let now = self.clock.now();
+        let ends = self.source.ends()?;
+        self.notice_idle(now, &ends);
+        if close_windows {
+            self.tick(Reason::End, 0);
+        }
+        self.commit()
+    }
+
+    /// Commits what was taken in; none where there is nothing.
+    pub fn commit(&mut self) -> Result<Option<Done>> {
+        self.step_began = None;
+        let bytes = self.builder.bytes();
+        let Some(batch) = self.builder.finish()? else {
+            return Ok(None);
+        };
+        let position = self.builder.next_seq();
+        let reached = self.source.positions();
+        let mut txns = vec![(names::bronze_seq(&self.pipeline), position)];
+        let mut moved = BTreeMap::new();
+        for (partition, next) in &reached {
+            if self.committed.get(partition) != Some(next) {
+                txns.push((names::bronze_partition(&self.pipeline, partition), *next));
+                moved.insert(partition.to_string(), *next);
+            }
+        }
+        let info = json!({
+            "position": position,
+            "rows": batch.num_rows(),
+            "bytes": bytes,
+            "offsets": moved,
+            "idle": self.idle.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        });
+        let append = Append {
+            rows: Some(&batch),
+            txns,
+            info,
+        };
+        self.runtime.block_on(self.table.append(append))?;
+        self.source.report_committed(&reached);
+        self.committed = reached;
+        Ok(Some(Done {
+            rows: batch.num_rows(),
+            position,
+        }))
+    }
+
+    /// What the committed positions are, for the gate of the embedded broker's producer.
+    pub fn committed(&self) -> &Positions {
+        &self.committed
+    }
+
+    fn wait(&self) -> Duration {
+        let Some(began) = self.step_began else {
+            return POLL_MAX;
+        };
+        let left = began.saturating_add(micros(self.policy.max_delay)).saturating_sub(self.clock.now());
+        Duration::from_micros(u64::try_from(left).unwrap_or(0)).min(POLL_MAX)
+    }
+
+    fn due(&self, now: Micros) -> bool {
+        self.builder.rows() >= self.policy.max_rows
+            || self.builder.bytes() >= self.policy.max_bytes
+            || self.step_began.is_some_and(|began| now - began >= micros(self.policy.max_delay))
+    }
+
+    fn tick(&mut self, reason: Reason, quiet_ms: u64) {
+        let now = self.clock.now();
+        let all: Vec<PartitionId> = self.source.positions().into_keys().collect();
+        let (idle, active): (Vec<_>, Vec<_>) = all.into_iter().partition(|partition| self.idle.contains(partition));
+        self.builder.tick(&Tick::new(reason, rfc3339(now), &active, &idle, quiet_ms), now);
+        self.step_began.get_or_insert(now);
+    }
+
+    /// A partition with a new record is active again, for silver by that record itself, here for the next tick.
+    fn wake_up(&mut self) {
+        let (at, committed) = (self.source.positions(), &self.committed);
+        self.idle.retain(|partition| at.get(partition) == committed.get(partition));
+    }
+
+    fn notice_silence(&mut self, now: Micros) -> Result<()> {
+        if now - self.ends_asked < ENDS_EVERY {
+            return Ok(());
+        }
+        self.ends_asked = now;
+        let ends = self.source.ends()?;
+        self.notice_idle(now, &ends);
+        if let Some(quiet_after) = self.silence.quiet_after
+            && self.reached(&ends)
+        {
+            // The first tick after `quiet_after`, the next each time the silence has doubled.
+            let quiet_ms = u64::try_from((now - self.quiet_since).div_euclid(1000)).unwrap_or(0);
+            let first = u64::try_from(quiet_after.as_millis()).unwrap_or(u64::MAX);
+            if quiet_ms >= first.max(self.quiet_told.saturating_mul(2)) {
+                self.quiet_told = quiet_ms;
+                self.tick(Reason::Quiet, quiet_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes an idle tick when the set of idle partitions has grown.
+    fn notice_idle(&mut self, now: Micros, ends: &Positions) {
+        let idle_after = micros(self.silence.idle_after);
+        let at = self.source.positions();
+        let silent = at.iter().filter(|(partition, next)| {
+            let caught_up = ends.get(*partition).is_some_and(|end| *next >= end);
+            let last = self.last_seen.get(*partition).copied();
+            caught_up && last.is_none_or(|last| now - last >= idle_after)
+        });
+        let idle: BTreeSet<PartitionId> = silent.map(|(partition, _)| partition.clone()).collect();
+        if !idle.is_subset(&self.idle) {
+            self.idle.extend(idle);
+            self.tick(Reason::Idle, 0);
+        }
+    }
+
+    fn notice_partitions(&mut self, now: Micros) -> Result<()> {
+        if now - self.discovered < DISCOVER_EVERY {
+            return Ok(());
+        }
+        self.discovered = now;
+        let found = self.source.discover()?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        for partition in &found {
+            tracing::info!(pipeline = self.pipeline, %partition, "new partition, read from its start");
+            self.last_seen.insert(partition.clone(), now);
+        }
+        self.tick(Reason::Start, 0);
+        Ok(())
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The error for a layer that could not be opened because its upstream is not there yet in a one-shot run.
+pub fn no_upstream(layer: &str, upstream: &str, pipeline: &str) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        format!("{layer} of {pipeline} has nothing to read: there is no {upstream} table yet"),
+    )
+    .with_next(format!("run `medallion run {upstream} -p {pipeline}` first"))
+}

@@ -1,0 +1,196 @@
+//! The gold layer's step: silver rows in, late rows first, then the windows that closed, with the position reached.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use serde_json::json;
+
+use super::silver::rows_from;
+use super::{chunks, names, tables};
+use crate::clock::rfc3339;
+use crate::definition::{Gold, Pipeline, silver_schema};
+use crate::error::{Error, Kind, Result};
+use crate::layer::gold::{Plan, State};
+use crate::table::{Append, Followed, Lake, Reader, Table};
+
+/// What one step did.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Bronze seqs passed.
+    pub seqs: i64,
+    /// Silver rows read.
+    pub rows: usize,
+    /// The position reached.
+    pub position: i64,
+    /// Late rows.
+    pub late: usize,
+    /// Rows of closed windows.
+    pub closed_rows: usize,
+}
+
+/// One gold table, ready to step.
+pub struct GoldLayer {
+    pipeline: String,
+    table: String,
+    plan: Plan,
+    state: State,
+    silver: Reader,
+    gold: Table,
+    late: Table,
+    position: i64,
+    late_position: i64,
+}
+
+impl GoldLayer {
+    /// Opens the table, or none while silver does not exist. Open windows are rebuilt from silver.
+    ///
+    /// Errors: [`Kind::Definition`] where another definition wrote the table and `adopt` is false.
+    pub async fn open(lake: &Lake, pipeline: &Pipeline, definition: &Gold, adopt: bool) -> Result<Option<Self>> {
+        let name = &pipeline.name;
+        let schema = silver_schema(&pipeline.silver)?;
+        let plan = Plan::compile(definition, &pipeline.silver.event_time, &schema)?;
+        let Some(silver) = Reader::open(lake, &names::silver_path(name), schema, tables::SEQ).await? else {
+            return Ok(None);
+        };
+        let silver = silver.by_time(&pipeline.silver.event_time).await?;
+        let generation = silver.stored().generation.clone().unwrap_or_default();
+        if silver.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str()) {
+            return Err(Error::new(
+                Kind::Definition,
+                format!("silver of {name} was written by another definition than layers/{name}/silver.toml"),
+            )
+            .with_next(format!("run `medallion replay silver -p {name}`, or put the definition back")));
+        }
+        let (gold_spec, late_spec) = tables::gold(pipeline, definition, &plan, &generation)?;
+        let mut gold = Table::open_or_create(lake, gold_spec).await?;
+        let mut late = Table::open_or_create(lake, late_spec).await?;
+        let position_app = names::gold_position(name, &definition.name);
+        let position = gold.txn(&position_app).unwrap_or(0);
+        let late_position = late.txn(&position_app).unwrap_or(0);
+        tables::same_definition(&mut gold, adopt, position).await?;
+        tables::same_definition(&mut late, adopt, late_position).await?;
+        for table in [&gold, &late] {
+            if table.stored().upstream.as_deref() != Some(generation.as_str()) {
+                return Err(Error::new(
+                    Kind::Damaged,
+                    format!("{} was computed from silver as it was before its last replay", table.spec().path),
+                )
+                .with_next(format!("run `medallion replay gold -p {name}`")));
+            }
+        }
+        let closed = gold.txn(&names::gold_closed(name, &definition.name)).unwrap_or(i64::MIN);
+        let mut state = State::new(closed);
+        let columns = plan.input_columns();
+        chunks::each(&silver, 0, position, &columns, closed, |_, _, rows| plan.restore(rows, &mut state)).await?;
+        Ok(Some(Self {
+            pipeline: name.clone(),
+            table: definition.name.clone(),
+            plan,
+            state,
+            silver,
+            gold,
+            late,
+            position,
+            late_position,
+        }))
+    }
+
+    /// The table's name.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The next bronze seq to fold.
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// Silver's position, as far as it is known.
+    pub fn head(&self) -> i64 {
+        self.silver.txn(&names::silver_position(&self.pipeline)).unwrap_or(0)
+    }
+
+    /// Folds at most `max_rows` seqs; none where there is nothing new.
+    ///
+    /// After an error the table must be opened anew.
+    pub async fn step(&mut self, max_rows: usize) -> Result<Option<Done>> {
+        if self.silver.follow().await? == Followed::Rewritten {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!("silver of {} was replaced under {}", self.pipeline, self.gold.spec().path),
+            )
+            .with_next("a replay of silver rebuilds gold too: start this layer again after it"));
+        }
+        let head = self.head();
+        if self.position >= head {
+            return Ok(None);
+        }
+        let limit = self.position.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
+        let to = head.min(limit);
+        let rows = self.silver.read(self.position, to, &self.plan.input_columns()).await?;
+        let late = self.plan.fold(&rows, &mut self.state)?;
+        let watermark = self.watermark(to == head, &rows);
+        let closed = self.plan.close(watermark, &mut self.state)?;
+        let done = Done {
+            seqs: to - self.position,
+            rows: rows.num_rows(),
+            position: to,
+            late: late.num_rows(),
+            closed_rows: closed.as_ref().map_or(0, RecordBatch::num_rows),
+        };
+        self.commit(&late, closed.as_ref(), to, watermark).await?;
+        self.position = to;
+        Ok(Some(done))
+    }
+
+    /// The watermark at the end of the step: silver's own at its head, else what the last row saw, which is never
+    /// past it. When a window closes changes nothing in it, so the smaller value only waits.
+    fn watermark(&self, at_head: bool, rows: &RecordBatch) -> Option<i64> {
+        if at_head {
+            return self.silver.txn(&names::silver_watermark(&self.pipeline));
+        }
+        let watermarks = rows.column_by_name("_watermark")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let last = watermarks.len().checked_sub(1)?;
+        watermarks.is_valid(last).then(|| watermarks.value(last))
+    }
+
+    /// Late rows first, then gold: each takes only what lies at or above its own position.
+    async fn commit(
+        &mut self,
+        late: &RecordBatch,
+        closed: Option<&RecordBatch>,
+        to: i64,
+        watermark: Option<i64>,
+    ) -> Result<()> {
+        let position_app = names::gold_position(&self.pipeline, &self.table);
+        let fresh = rows_from(late, tables::SEQ, self.late_position)?;
+        if fresh.num_rows() > 0 {
+            self.late
+                .append(Append {
+                    rows: Some(&fresh),
+                    txns: vec![(position_app.clone(), to)],
+                    info: json!({"position": to, "late": fresh.num_rows()}),
+                })
+                .await?;
+            self.late_position = to;
+        }
+        let mut txns = vec![(position_app, to)];
+        if self.state.closed > i64::MIN {
+            txns.push((names::gold_closed(&self.pipeline, &self.table), self.state.closed));
+        }
+        self.gold
+            .append(Append {
+                rows: closed,
+                txns,
+                info: json!({
+                    "position": to,
+                    "from": self.position,
+                    "rows": closed.map_or(0, RecordBatch::num_rows),
+                    "late": late.num_rows(),
+                    "open_windows": self.state.open_windows(),
+                    "watermark": watermark.map(rfc3339),
+                }),
+            })
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! Running the layers: one step, the loop around it, and replay. The only room that sees source, layer and table.
+//!
+//! **Invariant: a step reads a bounded range, applies a pure function, and commits rows with positions; whatever
+//! happens between two commits is forgotten by a restart and done again.** Channels carry wake-ups, never rows.
+
+pub mod bronze;
+mod chunks;
+pub mod driver;
+pub mod gap;
+pub mod gold;
+mod lock;
+pub mod names;
+pub mod recover;
+pub mod references;
+pub mod replay;
+pub mod silver;
+pub mod tables;
+pub mod wake;
+
+pub use driver::{Layer, Options, Summary, run};
+pub use lock::Lock;

@@ -1,0 +1,156 @@
+//! Reference data with its history: which version of a lookup's file is in force at which seq.
+//!
+//! A lookup's file may change at any time and applies from the next step on. So that a restart in the middle of a
+//! step, and the audit, decide as the step did, every version is kept beside the tables before the first step that
+//! uses it: `<pipeline>/_reference/<silver's generation>/<lookup number>/<first seq>-<hash>.csv`. The version in force
+//! at a seq is the one with the largest first seq not above it. A replay begins a new history with its generation.
+
+use std::collections::BTreeMap;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::definition::{Contract, Lookup, Silver};
+use crate::error::{Context, Error, Kind, Result};
+use crate::layer::silver::Reference;
+use crate::table::Lake;
+
+/// All versions of a pipeline's reference data.
+pub struct References {
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    project: PathBuf,
+    contract: Contract,
+    lookups: Vec<Lookup>,
+    /// Per lookup: first seq to version.
+    versions: Vec<BTreeMap<i64, Reference>>,
+}
+
+impl References {
+    /// Reads the history that the lake holds for silver's content of this generation.
+    pub async fn open(
+        lake: &Lake,
+        pipeline: &str,
+        generation: &str,
+        project: &FsPath,
+        silver: &Silver,
+    ) -> Result<Self> {
+        let mut references = Self {
+            store: lake.store(),
+            root: Path::from(format!("{pipeline}/_reference/{generation}")),
+            project: project.to_owned(),
+            contract: silver.contract.clone(),
+            lookups: silver.lookups.clone(),
+            versions: vec![BTreeMap::new(); silver.lookups.len()],
+        };
+        for index in 0..silver.lookups.len() {
+            references.load(index).await?;
+        }
+        Ok(references)
+    }
+
+    async fn load(&mut self, index: usize) -> Result<()> {
+        let what = || format!("reading the reference history under {}", self.root);
+        let listed: Vec<_> = self
+            .store
+            .list(Some(&self.directory(index)))
+            .try_collect()
+            .await
+            .or_fail(Kind::Unavailable, what)?;
+        for meta in listed {
+            let Some(first) = meta.location.filename().and_then(first_seq) else {
+                continue;
+            };
+            let file = self.store.get(&meta.location).await.or_fail(Kind::Unavailable, what)?;
+            let bytes = file.bytes().await.or_fail(Kind::Unavailable, what)?;
+            // A definition that changed its lookups cannot read old versions; they are then nobody's.
+            if let Some(lookup) = self.lookups.get(index)
+                && let Ok(reference) = Reference::parse(lookup, &self.contract, &bytes)
+                && let Some(versions) = self.versions.get_mut(index)
+            {
+                versions.insert(first, reference);
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&self, index: usize) -> Path {
+        self.root.clone().join(index.to_string())
+    }
+
+    /// Takes in what the files hold now, in force from `from` on (the first seq that no committed row depends on)
+    /// where it differs from what is in force there. Returns whether anything changed.
+    ///
+    /// Errors: [`Kind::Definition`] for a file that is missing or broken; what was in force stays so.
+    pub async fn refresh(&mut self, from: i64) -> Result<bool> {
+        let mut changed = false;
+        for index in 0..self.lookups.len() {
+            let Some(lookup) = self.lookups.get(index) else { continue };
+            let path = self.project.join(&lookup.file);
+            let bytes = std::fs::read(&path)
+                .or_fail(Kind::Definition, || format!("reference data {}", lookup.file.display()))
+                .map_err(|error| error.with_next("put the file back, or mend `file` of the lookup"))?;
+            let reference = Reference::parse(lookup, &self.contract, &bytes)?;
+            // Versions beyond `from` belong to steps that never committed.
+            self.drop_from(index, from + 1).await?;
+            let in_force = self.versions.get(index).and_then(|versions| versions.range(..=from).next_back());
+            if in_force.is_some_and(|(_, known)| known.hash() == reference.hash()) {
+                continue;
+            }
+            self.drop_from(index, from).await?;
+            let location = self.directory(index).join(format!("{from:020}-{}.csv", reference.hash()));
+            self.store
+                .put(&location, bytes.into())
+                .await
+                .or_fail(Kind::Unavailable, || format!("keeping reference data {location}"))?;
+            if let Some(versions) = self.versions.get_mut(index) {
+                versions.insert(from, reference);
+            }
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    async fn drop_from(&mut self, index: usize, from: i64) -> Result<()> {
+        let directory = self.directory(index);
+        let Some(versions) = self.versions.get_mut(index) else {
+            return Ok(());
+        };
+        for (first, reference) in versions.split_off(&from) {
+            let location = directory.clone().join(format!("{first:020}-{}.csv", reference.hash()));
+            match self.store.delete(&location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error).or_fail(Kind::Unavailable, || format!("dropping {location}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The versions in force at `seq`, one per lookup, and the seq at which the next change is, if there is one.
+    ///
+    /// Errors: [`Kind::Damaged`] where the history has no version for `seq`.
+    pub fn at(&self, seq: i64) -> Result<(Vec<Reference>, Option<i64>)> {
+        let mut current = Vec::with_capacity(self.versions.len());
+        let mut boundary: Option<i64> = None;
+        for (lookup, versions) in self.lookups.iter().zip(&self.versions) {
+            let (_, reference) = versions.range(..=seq).next_back().ok_or_else(|| {
+                Error::new(
+                    Kind::Damaged,
+                    format!("no version of {} is kept for seq {seq} under {}", lookup.file.display(), self.root),
+                )
+                .with_next("restore that directory, or replay silver")
+            })?;
+            current.push(reference.clone());
+            let next = versions.range(seq + 1..).next().map(|(first, _)| *first);
+            boundary = [boundary, next].into_iter().flatten().min();
+        }
+        Ok((current, boundary))
+    }
+}
+
+fn first_seq(name: &str) -> Option<i64> {
+    name.split_once('-')?.0.parse().ok()
+}

@@ -1,0 +1,231 @@
+//! The silver layer's step: bronze rows in, `rejects` first, then silver, both with the position they reach.
+
+use std::path::Path;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
+use serde_json::json;
+
+use super::recover::silver_state;
+use super::references::References;
+use super::{names, tables};
+use crate::clock::rfc3339;
+use crate::definition::Pipeline;
+use crate::error::{Context, Error, Kind, Result};
+use crate::layer::silver::{Fates, Plan, State, Step};
+use crate::layer::bronze;
+use crate::table::{Append, Followed, Lake, Reader, Table};
+
+/// What one step did.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Bronze rows read.
+    pub rows: i64,
+    /// The position reached.
+    pub position: i64,
+    /// What became of the records.
+    pub fates: Fates,
+}
+
+/// The silver layer of one pipeline, ready to step.
+pub struct SilverLayer {
+    pipeline: String,
+    plan: Plan,
+    state: State,
+    references: References,
+    bronze: Reader,
+    silver: Table,
+    rejects: Table,
+    position: i64,
+    rejects_position: i64,
+}
+
+impl SilverLayer {
+    /// Opens the layer, or none while bronze does not exist. State is rebuilt from the tables.
+    ///
+    /// Errors: [`Kind::Definition`] where another definition wrote the tables and `adopt` is false.
+    pub async fn open(lake: &Lake, project: &Path, pipeline: &Pipeline, adopt: bool) -> Result<Option<Self>> {
+        let name = &pipeline.name;
+        let Some(bronze) = Reader::open(lake, &names::bronze_path(name), bronze::schema(), "seq").await? else {
+            return Ok(None);
+        };
+        let plan = Plan::compile(&pipeline.silver)?;
+        let (mut silver, mut rejects) = open_tables(lake, pipeline, &plan).await?;
+        let app = names::silver_position(name);
+        let position = silver.txn(&app).unwrap_or(0);
+        let rejects_position = rejects.txn(&app).unwrap_or(0);
+        tables::same_definition(&mut silver, adopt, position).await?;
+        tables::same_definition(&mut rejects, adopt, rejects_position).await?;
+        let generation = silver.stored().generation.clone().unwrap_or_default();
+        if rejects.stored().upstream.as_deref() != Some(generation.as_str()) {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!("rejects and silver of {name} are of different replays"),
+            )
+            .with_next(format!("run `medallion replay silver -p {name}`")));
+        }
+        let head = bronze.txn(&names::bronze_seq(name)).unwrap_or(0);
+        if position > head {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!("silver of {name} is at seq {position}, past bronze's end {head}: bronze was set back"),
+            )
+            .with_next("restore bronze, or replay silver"));
+        }
+        let mut references = References::open(lake, name, &generation, project, &pipeline.silver).await?;
+        references.refresh(position.max(rejects_position)).await?;
+        let path = names::silver_path(name);
+        let reader = Reader::open(lake, &path, plan.schema(), tables::SEQ)
+            .await?
+            .ok_or_else(|| Error::new(Kind::Damaged, format!("table {path} is gone")))?;
+        let state = silver_state(&plan, &pipeline.silver, position, silver.info(), &reader, &bronze).await?;
+        Ok(Some(Self {
+            pipeline: name.clone(),
+            plan,
+            state,
+            references,
+            bronze,
+            silver,
+            rejects,
+            position,
+            rejects_position,
+        }))
+    }
+
+    /// The next bronze seq to process.
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// Bronze's next seq, as far as it is known.
+    pub fn head(&self) -> i64 {
+        self.bronze.txn(&names::bronze_seq(&self.pipeline)).unwrap_or(0)
+    }
+
+    /// Processes at most `max_rows` bronze rows; none where there is nothing new.
+    ///
+    /// After an error the layer must be opened anew: what was committed is in the tables.
+    pub async fn step(&mut self, max_rows: usize) -> Result<Option<Done>> {
+        if self.bronze.follow().await? == Followed::Rewritten {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!("rows of {} were removed or replaced; bronze is append-only", names::bronze_path(&self.pipeline)),
+            )
+            .with_next("restore bronze to the version before that, or replay silver from what is left"));
+        }
+        let head = self.head();
+        if self.position >= head {
+            return Ok(None);
+        }
+        self.take_in_references().await?;
+        let (references, boundary) = self.references.at(self.position)?;
+        let limit = self.position.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
+        let to = head.min(limit).min(boundary.unwrap_or(i64::MAX));
+        let rows = self.bronze.read(self.position, to, &all_columns()).await?;
+        if i64::try_from(rows.num_rows()).ok() != Some(to - self.position) {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!(
+                    "bronze of {} has {} rows where seq {} to {} promise {}",
+                    self.pipeline,
+                    rows.num_rows(),
+                    self.position,
+                    to,
+                    to - self.position
+                ),
+            )
+            .with_next("restore bronze's missing or doubled data files"));
+        }
+        let step = self.plan.process(&rows, &references, &mut self.state)?;
+        self.commit(&step, to).await?;
+        let done = Done {
+            rows: to - self.position,
+            position: to,
+            fates: step.fates,
+        };
+        self.position = to;
+        self.bronze.forget_below(to);
+        Ok(Some(done))
+    }
+
+    /// A broken reference file leaves the last good version in force; at the very start there is none to keep.
+    async fn take_in_references(&mut self) -> Result<()> {
+        match self.references.refresh(self.position.max(self.rejects_position)).await {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                tracing::info!(pipeline = self.pipeline, position = self.position, "reference data changed");
+                Ok(())
+            }
+            Err(error) if error.kind() == Kind::Definition => {
+                tracing::warn!(pipeline = self.pipeline, %error, "reference data is broken, the last good version stays");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Rejects first, then silver: each takes only rows at or above its own position, so either may be ahead.
+    async fn commit(&mut self, step: &Step, to: i64) -> Result<()> {
+        let app = names::silver_position(&self.pipeline);
+        let rejects = rows_from(&step.rejects, "seq", self.rejects_position)?;
+        if rejects.num_rows() > 0 {
+            self.rejects
+                .append(Append {
+                    rows: Some(&rejects),
+                    txns: vec![(app.clone(), to)],
+                    info: json!({"position": to, "fates": step.fates}),
+                })
+                .await?;
+            self.rejects_position = to;
+        }
+        let mut txns = vec![(app, to)];
+        if let Some(watermark) = self.state.watermarks.value() {
+            txns.push((names::silver_watermark(&self.pipeline), watermark));
+        }
+        let watermarks = serde_json::to_value(&self.state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
+        self.silver
+            .append(Append {
+                rows: Some(&step.silver),
+                txns,
+                info: json!({
+                    "position": to,
+                    "from": self.position,
+                    "fates": step.fates,
+                    "watermarks": watermarks,
+                    "watermark": self.state.watermarks.value().map(rfc3339),
+                }),
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// Opens or makes silver, then rejects with silver's generation.
+async fn open_tables(lake: &Lake, pipeline: &Pipeline, plan: &Plan) -> Result<(Table, Table)> {
+    let name = &pipeline.name;
+    let fresh = tables::generation();
+    let (silver_spec, _) = tables::silver(name, &pipeline.silver, plan, &fresh);
+    let silver = Table::open_or_create(lake, silver_spec).await?;
+    let generation = silver.stored().generation.clone().unwrap_or(fresh);
+    let (_, rejects_spec) = tables::silver(name, &pipeline.silver, plan, &generation);
+    let rejects = Table::open_or_create(lake, rejects_spec).await?;
+    Ok((silver, rejects))
+}
+
+/// All bronze columns that silver uses.
+pub fn all_columns() -> Vec<String> {
+    bronze::schema().fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// The rows whose `column` is at or above `from`.
+pub fn rows_from(rows: &RecordBatch, column: &str, from: i64) -> Result<RecordBatch> {
+    let Some(seqs) = rows.column_by_name(column).and_then(|column| column.as_primitive_opt::<Int64Type>()) else {
+        return Err(Error::new(Kind::Bug, format!("rows have no long column {column}")));
+    };
+    if seqs.values().iter().all(|seq| *seq >= from) {
+        return Ok(rows.clone());
+    }
+    let keep: BooleanArray = seqs.values().iter().map(|seq| Some(*seq >= from)).collect();
+    filter_record_batch(rows, &keep).or_fail(Kind::Bug, || "filtering by seq")
+}

@@ -1,0 +1,150 @@
+//! A pipeline's tables as their layers want them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::names;
+use crate::definition::{Gold, Pipeline, Silver, describe_gold, describe_silver};
+use crate::error::{Error, Kind, Result};
+use crate::layer::{bronze, gold, silver};
+use crate::table::{Table, TableSpec};
+
+/// Silver's seq column, and that of the late tables.
+pub const SEQ: &str = "_seq";
+
+/// Bronze: append-only, by ingest date.
+pub fn bronze(pipeline: &str) -> TableSpec {
+    TableSpec {
+        path: names::bronze_path(pipeline),
+        comment: format!("Every record of {pipeline} as it came, with its offset, and the ticks"),
+        schema: bronze::schema(),
+        partition_by: vec!["ingest_date".to_owned()],
+        seq_column: Some("seq".to_owned()),
+        append_only: true,
+        app_prefix: names::bronze_prefix(pipeline),
+        fingerprint: String::new(),
+        definition: Vec::new(),
+        generation: String::new(),
+        upstream: String::new(),
+    }
+}
+
+/// A fresh generation id for a table's content.
+pub fn generation() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+/// Silver and rejects, which are always of one generation.
+pub fn silver(pipeline: &str, definition: &Silver, plan: &silver::Plan, generation: &str) -> (TableSpec, TableSpec) {
+    let silver = TableSpec {
+        path: names::silver_path(pipeline),
+        comment: format!("Valid, deduplicated, enriched events of {pipeline}: {}", definition.contract.description),
+        schema: plan.schema(),
+        partition_by: definition.partition_by.clone(),
+        seq_column: Some(SEQ.to_owned()),
+        append_only: false,
+        app_prefix: names::silver_prefix(pipeline),
+        fingerprint: definition.fingerprint.clone(),
+        definition: describe_silver(definition),
+        generation: generation.to_owned(),
+        upstream: String::new(),
+    };
+    let rejects = TableSpec {
+        path: names::rejects_path(pipeline),
+        comment: format!("Records of {pipeline} that did not become silver rows, with the reason"),
+        schema: silver::rejects_schema(),
+        partition_by: vec!["ingest_date".to_owned()],
+        seq_column: Some("seq".to_owned()),
+        upstream: generation.to_owned(),
+        ..silver.clone()
+    };
+    (silver, rejects)
+}
+
+/// A gold table and its late rows.
+///
+/// # Errors
+/// Those of compiling the definition.
+pub fn gold(pipeline: &Pipeline, definition: &Gold, plan: &gold::Plan, upstream: &str) -> Result<(TableSpec, TableSpec)> {
+    let gold = TableSpec {
+        path: names::gold_path(&pipeline.name, &definition.name),
+        comment: definition.description.clone(),
+        schema: plan.schema(),
+        partition_by: definition.partition_by.clone(),
+        seq_column: None,
+        append_only: false,
+        app_prefix: names::gold_prefix(&pipeline.name, &definition.name),
+        fingerprint: definition.fingerprint.clone(),
+        definition: describe_gold(definition),
+        generation: generation(),
+        upstream: upstream.to_owned(),
+    };
+    let late = TableSpec {
+        path: names::late_path(&pipeline.name, &definition.name),
+        comment: format!("Rows that came after their window of {} had closed", definition.name),
+        schema: plan.late_schema(),
+        partition_by: Vec::new(),
+        seq_column: Some(SEQ.to_owned()),
+        ..gold.clone()
+    };
+    Ok((gold, late))
+}
+
+/// Refuses a table that another definition wrote, naming what changed, or adopts the definition from here on.
+///
+/// Errors: [`Kind::Definition`] where it is refused.
+pub async fn same_definition(table: &mut Table, adopt: bool, position: i64) -> Result<()> {
+    let wanted = table.spec().clone();
+    if table.stored().fingerprint.as_deref() == Some(wanted.fingerprint.as_str()) {
+        return Ok(());
+    }
+    if adopt {
+        let info = serde_json::json!({"adopted_from": position});
+        table.adopt_definition(info).await?;
+        tracing::info!(table = wanted.path, position, "the changed definition applies from here on");
+        return Ok(());
+    }
+    let changed = changes(table.stored().definition.as_deref(), &wanted.definition);
+    Err(Error::new(
+        Kind::Definition,
+        format!("another definition wrote {}; what changed: {changed}", wanted.path),
+    )
+    .with_next(
+        "`medallion replay` rebuilds history with the new definition; `medallion run --apply-from-here` keeps \
+         history and applies it to new rows only",
+    ))
+}
+
+/// The keys whose values differ, each with both values.
+fn changes(stored: Option<&str>, wanted: &[(String, String)]) -> String {
+    let stored: BTreeMap<String, String> =
+        stored.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let wanted: BTreeMap<String, String> = wanted.iter().cloned().collect();
+    let keys: BTreeSet<&String> = stored.keys().chain(wanted.keys()).collect();
+    let shown = |value: Option<&String>| value.map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"));
+    let changed: Vec<String> = keys
+        .into_iter()
+        .filter(|key| stored.get(*key) != wanted.get(*key))
+        .map(|key| format!("{key} was {}, is {}", shown(stored.get(key)), shown(wanted.get(key))))
+        .collect();
+    if changed.is_empty() {
+        return "the way it is read".to_owned();
+    }
+    changed.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_definition_is_named_key_by_key() {
+        let stored = r#"{"expect.a":"x > 0 reject","max_ahead":"1h"}"#;
+        let wanted = [("expect.b".to_owned(), "y reject".to_owned()), ("max_ahead".to_owned(), "1h".to_owned())];
+        assert_eq!(
+            changes(Some(stored), &wanted),
+            "expect.a was `x > 0 reject`, is nothing; expect.b was nothing, is `y reject`"
+        );
+    }
+}
