@@ -4,11 +4,23 @@
 //! It decides nothing: whether positions fit what the broker still has is checked once, at the start, and an
 //! answer of "no" is an [`crate::error::Kind::DataLoss`] that names the missing range.
 
+pub mod embedded;
+pub mod files;
+pub mod generator;
+pub mod kafka;
+pub mod produce;
+
+mod digest;
+mod loss;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::error::Result;
+
+pub use digest::RecordDigest;
+pub use loss::{Loss, LossReason, check_positions, loss_error};
 
 /// One partition of one topic, or one file (topic = its path, partition 0). Shown as `topic/partition`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +29,16 @@ pub struct PartitionId {
     pub topic: String,
     /// The partition.
     pub partition: i32,
+}
+
+impl PartitionId {
+    /// Partition `partition` of `topic`.
+    pub fn new(topic: impl Into<String>, partition: i32) -> Self {
+        Self {
+            topic: topic.into(),
+            partition,
+        }
+    }
 }
 
 impl fmt::Display for PartitionId {

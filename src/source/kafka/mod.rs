@@ -1,0 +1,320 @@
+//! A Kafka topic as a source: static assignment from our own offsets, never the consumer group's.
+//!
+//! librdkafka may neither reset an offset nor commit one: the position lives in bronze's table. The group id serves
+//! lag tools only. Every way in which records can be missing ends in [`Kind::DataLoss`] that names the range:
+//! retention, a re-created or truncated topic, a partition that is gone.
+//!
+//! What it cannot see is a re-created topic whose log has grown past our offset; [`KafkaSource::read_one`] reads the
+//! record before our position so that the caller can compare fingerprints.
+
+mod client;
+mod config;
+mod message;
+mod observer;
+mod trouble;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+
+use crate::definition;
+use crate::error::{Context, Error, Kind, Result};
+use crate::source::{Loss, PartitionId, Positions, Record, RecordDigest, Source, check_positions, loss_error};
+
+pub use config::{check_topic, valid_topic};
+pub(crate) use config::{apply_options, create};
+pub(crate) use observer::Observer;
+
+use client::{ANSWER, Client, code_of};
+use trouble::Trouble;
+
+/// A topic being read. Used from one thread, which it blocks.
+pub struct KafkaSource {
+    pipeline: String,
+    client: Client,
+    /// Next offset per partition, past what was handed out.
+    next: BTreeMap<i32, i64>,
+    trouble: Trouble,
+    /// An error that came after records of the same poll: it is told by the next one.
+    pending: Option<Error>,
+}
+
+impl KafkaSource {
+    /// Connects and starts every partition at its position in `start`, those it does not know at 0. Waits some 12 s for
+    /// a broker that does not answer, 5 s for a topic that is not there.
+    ///
+    /// # Errors
+    /// [`Kind::DataLoss`] where positions do not fit the topic, [`Kind::Unavailable`] where the broker does not answer,
+    /// refuses us or has no such topic, [`Kind::Definition`] for options librdkafka refuses.
+    pub fn open(pipeline: &str, def: &definition::KafkaSource, start: &Positions) -> Result<Box<dyn Source>> {
+        let client = Client::new(&def.brokers, &def.topic, &def.options, &group(pipeline), &[])?;
+        let partitions = client.partitions()?;
+        if let Some(error) = loss_error(pipeline, &losses(&client, &partitions, start)?) {
+            return Err(error);
+        }
+        let next: BTreeMap<i32, i64> = partitions
+            .iter()
+            .map(|&partition| {
+                let id = PartitionId::new(&def.topic, partition);
+                (partition, start.get(&id).copied().unwrap_or(0))
+            })
+            .collect();
+        let source = Self {
+            pipeline: pipeline.to_owned(),
+            client,
+            next,
+            trouble: Trouble::default(),
+            pending: None,
+        };
+        let assignment = source.partition_list(source.next.iter().map(|(&p, &offset)| (p, offset)))?;
+        let assigned = source.client.consumer.assign(&assignment);
+        assigned.or_fail(Kind::Bug, || format!("assigning the partitions of `{}`", def.topic))?;
+        Ok(Box::new(source))
+    }
+
+    /// What is missing of the topic for a reader at `start`; empty where it can go on. For `accept-gap`.
+    pub fn losses(def: &definition::KafkaSource, start: &Positions) -> Result<Vec<Loss>> {
+        let client = Client::new(&def.brokers, &def.topic, &def.options, "medallion-check", &[])?;
+        let partitions = client.partitions()?;
+        losses(&client, &partitions, start)
+    }
+
+    /// The fingerprint of the record at `offset`, none where the topic no longer has it (expired, compacted, aborted).
+    /// Uses a connection of its own.
+    pub fn read_one(
+        def: &definition::KafkaSource,
+        partition: &PartitionId,
+        offset: i64,
+    ) -> Result<Option<RecordDigest>> {
+        let eof = [("enable.partition.eof", "true")];
+        let client = Client::new(&def.brokers, &partition.topic, &def.options, "medallion-check", &eof)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
+            .or_fail(Kind::Bug, || format!("asking for offset {offset} of {partition}"))?;
+        client
+            .consumer
+            .assign(&list)
+            .or_fail(Kind::Bug, || format!("assigning {partition}"))?;
+        let begun = Instant::now();
+        while begun.elapsed() < ANSWER {
+            match client.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(found)) => return Ok((found.offset() == offset).then(|| message::digest(&found))),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) => {
+                    let code = code_of(error);
+                    if trouble::out_of_range(code) || client::unknown(code) {
+                        return Ok(None);
+                    }
+                    if let Some(error) = client.refusal(code) {
+                        return Err(error);
+                    }
+                }
+                None => {}
+            }
+        }
+        Err(client.error(format!("could not read the record at {partition} offset {offset}")))
+    }
+
+    fn partition_list(&self, offsets: impl Iterator<Item = (i32, i64)>) -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.client.topic, partition, Offset::Offset(offset))
+                .or_fail(Kind::Damaged, || {
+                    format!("{}/{partition} cannot start at offset {offset}", self.client.topic)
+                })?;
+        }
+        Ok(list)
+    }
+
+    /// Why the broker refused an offset mid-stream: the missing range where it can be named.
+    fn explain_loss(&self) -> Error {
+        let found = self
+            .client
+            .partitions()
+            .and_then(|partitions| losses(&self.client, &partitions, &self.positions()));
+        match found.map(|losses| loss_error(&self.pipeline, &losses)) {
+            Ok(Some(error)) => error,
+            Err(error) => error,
+            Ok(None) => Error::new(
+                Kind::DataLoss,
+                format!(
+                    "the broker refused an offset of topic `{}` that lies within its watermarks: \
+                     the topic was re-created or truncated while it was read",
+                    self.client.topic
+                ),
+            )
+            .with_next("start again: the positions are checked at the start"),
+        }
+    }
+
+    /// Takes note of an error event; an error where reading cannot go on.
+    fn note(&mut self, error: KafkaError) -> Result<()> {
+        if matches!(error, KafkaError::PartitionEOF(_)) {
+            return Ok(());
+        }
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        let code = code_of(error);
+        if trouble::out_of_range(code) {
+            return Err(self.explain_loss());
+        }
+        if let Some(error) = self.client.refusal(code) {
+            return Err(error);
+        }
+        if fatal {
+            return Err(self.client.error(format!("the client has failed for good ({code})")));
+        }
+        self.trouble.note(&self.client, code)
+    }
+
+    /// Hands one record out and moves the position.
+    fn hand_out(
+        next: &mut BTreeMap<i32, i64>,
+        message: &rdkafka::message::BorrowedMessage<'_>,
+        take: &mut dyn FnMut(Record<'_>),
+    ) -> Result<()> {
+        let (partition, offset) = (message.partition(), message.offset());
+        let expected = next.entry(partition).or_insert(0);
+        if offset < *expected {
+            return Err(Error::new(
+                Kind::DataLoss,
+                format!(
+                    "{}/{partition} went back from offset {expected} to {offset}: the topic was re-created while it was read",
+                    message.topic()
+                ),
+            )
+            .with_next("start again: the positions are checked at the start"));
+        }
+        message::with_record(message, take);
+        *expected = offset + 1;
+        Ok(())
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(&mut self, wait: Duration, max: usize, take: &mut dyn FnMut(Record<'_>)) -> Result<usize> {
+        if let Some(error) = self.pending.take() {
+            return Err(error);
+        }
+        let begun = Instant::now();
+        let mut count = 0;
+        while count < max {
+            // Once something came, only what is already here goes along.
+            let left = if count == 0 {
+                wait.saturating_sub(begun.elapsed())
+            } else {
+                Duration::ZERO
+            };
+            let polled = match self.client.consumer.poll(left) {
+                None if count > 0 || begun.elapsed() >= wait => break,
+                None => continue,
+                Some(Ok(message)) => Ok(Self::hand_out(&mut self.next, &message, take)),
+                Some(Err(error)) => Err(error),
+            };
+            let outcome = match polled {
+                Ok(handed_out) => handed_out.map(|()| 1),
+                Err(error) => self.note(error).map(|()| 0),
+            };
+            match outcome {
+                Ok(more) => count += more,
+                Err(error) if count == 0 => return Err(error),
+                Err(error) => {
+                    self.pending = Some(error);
+                    break;
+                }
+            }
+        }
+        if count > 0 {
+            self.trouble.over();
+        } else {
+            self.trouble.check(&self.client)?;
+        }
+        Ok(count)
+    }
+
+    fn positions(&self) -> Positions {
+        let mut positions: Positions = self
+            .next
+            .iter()
+            .map(|(&partition, &offset)| (PartitionId::new(&self.client.topic, partition), offset))
+            .collect();
+        // librdkafka's position is also past transaction markers, which are never handed out; it is invalid until the
+        // first record.
+        if let Ok(list) = self.client.consumer.position() {
+            for element in list.elements() {
+                let id = PartitionId::new(element.topic(), element.partition());
+                if let (Offset::Offset(offset), Some(ours)) = (element.offset(), positions.get_mut(&id)) {
+                    *ours = offset.max(*ours);
+                }
+            }
+        }
+        positions
+    }
+
+    fn ends(&mut self) -> Result<Positions> {
+        let partitions = self.next.keys().copied().collect();
+        self.client.highs(&partitions)
+    }
+
+    fn discover(&mut self) -> Result<Vec<PartitionId>> {
+        let now = self.client.partitions()?;
+        if self.next.keys().any(|known| !now.contains(known)) {
+            return Err(self.explain_loss());
+        }
+        let new: BTreeSet<i32> = now.into_iter().filter(|found| !self.next.contains_key(found)).collect();
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = losses(&self.client, &new, &Positions::new())?;
+        if let Some(error) = loss_error(&self.pipeline, &found) {
+            return Err(error);
+        }
+        let list = self.partition_list(new.iter().map(|&partition| (partition, 0)))?;
+        self.client
+            .consumer
+            .incremental_assign(&list)
+            .or_fail(Kind::Unavailable, || {
+                format!("adding new partitions of topic `{}`", self.client.topic)
+            })?;
+        self.next.extend(new.iter().map(|&partition| (partition, 0)));
+        Ok(new
+            .into_iter()
+            .map(|partition| PartitionId::new(&self.client.topic, partition))
+            .collect())
+    }
+
+    fn report_committed(&mut self, positions: &Positions) {
+        let ours = positions
+            .iter()
+            .filter(|(id, _)| id.topic == self.client.topic && self.next.contains_key(&id.partition))
+            .map(|(id, &offset)| (id.partition, offset));
+        let sent = self.partition_list(ours).and_then(|list| {
+            let sent = self.client.consumer.commit(&list, CommitMode::Async);
+            sent.or_fail(Kind::Unavailable, || "reporting offsets to Kafka")
+        });
+        if let Err(error) = sent {
+            tracing::debug!(target: "medallion::kafka", "lag report failed, nothing depends on it: {error}");
+        }
+    }
+}
+
+/// The consumer group under which lag tools find `pipeline`.
+fn group(pipeline: &str) -> String {
+    format!("medallion-{pipeline}")
+}
+
+/// Compares `start` with the watermarks of `partitions`. Positions of other topics are none of our business: the
+/// declared topic may have changed.
+fn losses(client: &Client, partitions: &BTreeSet<i32>, start: &Positions) -> Result<Vec<Loss>> {
+    let ours: Positions = start
+        .iter()
+        .filter(|(id, _)| id.topic == client.topic)
+        .map(|(id, &offset)| (id.clone(), offset))
+        .collect();
+    let highs = client.highs(partitions)?;
+    // Asked after the ends: what retention takes in between is a loss, and what was produced in between none.
+    let lows = client.lows(partitions)?;
+    Ok(check_positions(&ours, &lows, &highs))
+}
