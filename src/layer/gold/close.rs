@@ -49,7 +49,7 @@ impl Plan {
             let (start, window) = window.remove_entry();
             offset = closed
                 .take(start, window, offset)
-                .or_fail(Kind::Damaged, || self.failed())?;
+                .map_err(|error| self.not_computed(&error))?;
         }
         if closed.starts.is_empty() {
             return Ok(None);
@@ -63,7 +63,7 @@ impl Plan {
             Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from(closed.starts.clone()).with_timezone("UTC"));
         let dates = closed.starts.iter().map(|start| Tumbling::date(*start));
         let dates: ArrayRef = Arc::new(PrimitiveArray::<Date32Type>::from_iter_values(dates));
-        let (groups, values) = self.evaluate(closed, rows).or_fail(Kind::Damaged, || self.failed())?;
+        let (groups, values) = self.evaluate(closed, rows).map_err(|error| self.not_computed(&error))?;
 
         let schema = self.schema();
         let mut columns = Vec::with_capacity(self.sources.len());

@@ -60,7 +60,7 @@ impl Plan {
             return Ok(());
         }
         let work = self.work_rows(silver, assigned)?;
-        let inputs = self.inputs(&work).or_fail(Kind::Damaged, || self.failed())?;
+        let inputs = self.inputs(&work).map_err(|error| self.not_computed(&error))?;
         let mut numbers = Vec::new();
         for (start, span) in &assigned.windows {
             let window = match state.windows.entry(*start) {
@@ -83,7 +83,7 @@ impl Plan {
                 let filter = filter.as_ref().and_then(|filter| filter.as_boolean_opt());
                 accumulator
                     .update_batch(&arguments, &numbers, filter, groups)
-                    .or_fail(Kind::Damaged, || self.failed())?;
+                    .map_err(|error| self.not_computed(&error))?;
             }
         }
         Ok(())
@@ -158,6 +158,13 @@ impl Plan {
     /// What the message of an error begins with.
     pub(super) fn failed(&self) -> String {
         format!("gold table '{}'", self.table)
+    }
+
+    /// An expression failed on values that silver rightly holds.
+    pub(super) fn not_computed(&self, error: &DataFusionError) -> Error {
+        let message = format!("gold table '{}': an aggregate cannot be computed: {error}", self.table);
+        let next = "make the expression hold for all rows (nullif, try_cast, filter), then `medallion replay gold`";
+        Error::new(Kind::Definition, message).with_next(next)
     }
 
     fn shut(&self, silver: &RecordBatch, row: u32, closed: i64) -> Error {

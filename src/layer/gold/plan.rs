@@ -69,6 +69,12 @@ impl Plan {
         if !matches!(silver_column(event_time)?.data_type(), DataType::Timestamp(..)) {
             return Err(wrong(format!("the event time '{event_time}' is not a timestamp")));
         }
+        let start = definition.window.start.as_str();
+        if [event_time, SEQ, WATERMARK].contains(&start) {
+            return Err(wrong(format!(
+                "the window's start cannot be named '{start}': late rows have that column too"
+            )));
+        }
         let mut groups = Vec::new();
         for name in &definition.group_by {
             let field = silver_column(name)?;

@@ -343,7 +343,7 @@ fn composite_expressions_filters_casts_and_constants_are_computed() {
     let kind = |name: &str| gold.schema().field_with_name(name).unwrap().data_type().clone();
     assert_eq!(
         (kind("most"), kind("label"), kind("some")),
-        (DataType::Int64, DataType::Utf8, DataType::Int64)
+        (DataType::Int64, DataType::Utf8, DataType::Decimal128(20, 0))
     );
 }
 
@@ -402,9 +402,40 @@ fn what_does_not_fit_is_refused_when_compiled() {
     let mut short = definition(&[("n", "count(*)")], &[]);
     short.window.length = Duration::from_nanos(1);
     assert!(refused(&short).contains("at least 1 us"));
+    let mut clashing = definition(&[("n", "count(*)")], &[]);
+    clashing.window.start = "at".to_owned();
+    assert!(refused(&clashing).contains("cannot be named 'at'"));
     let mut misordered = definition(&[("n", "count(*)")], &[]);
     misordered.column_order = vec!["n".to_owned(), "other".to_owned()];
     assert!(refused(&misordered).contains("'minute'"));
+}
+
+#[test]
+fn an_expression_that_fails_stops_gold_but_not_on_a_late_row() {
+    let plan = plan(&[("x", "max(100 / campaign)")], &[]);
+    let mut state = State::new(i64::MIN);
+    let rows = silver(0, &[(1, Some(2), None), (1, Some(0), Some(1_000))]);
+    assert_eq!(plan.fold(&rows, &mut state).unwrap().num_rows(), 1);
+    let error = plan.fold(&silver(2, &[(1, Some(0), None)]), &mut state).unwrap_err();
+    assert_eq!(error.kind(), Kind::Definition);
+    assert!(error.to_string().contains("replay gold"), "{error}");
+}
+
+#[test]
+fn a_silver_row_without_event_time_is_damage() {
+    let plan = plan(&[("n", "count(*)")], &[]);
+    let batch = silver(0, &[(1, None, None)]);
+    let fields: Vec<_> = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
+    let mut columns = batch.columns().to_vec();
+    columns[1] = arrow::array::new_null_array(fields[1].data_type(), 1);
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    let error = plan.fold(&batch, &mut State::new(i64::MIN)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Damaged);
 }
 
 #[test]
