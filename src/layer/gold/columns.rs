@@ -1,61 +1,18 @@
-//! The columns of a gold table and of its late table, and how silver's columns are brought to the types planned with.
+//! Silver's columns out of a batch, by name, in the types planned with.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 
+use crate::definition::expression::instant;
 use crate::error::{Context, Error, Kind, Result};
 
 /// The silver column with the bronze seq of the row.
 pub(super) const SEQ: &str = "_seq";
 /// The silver column with the watermark just before the row.
 pub(super) const WATERMARK: &str = "_watermark";
-
-/// An instant in UTC microseconds.
-pub(super) fn timestamp() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
-
-/// The type in which a Delta table holds values of `computed`, none where it cannot.
-pub(super) fn stored_type(computed: &DataType) -> Option<DataType> {
-    Some(match computed {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            DataType::Binary
-        }
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
-        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => DataType::Int64,
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => DataType::Float64,
-        DataType::Boolean => DataType::Boolean,
-        DataType::Date32 | DataType::Date64 => DataType::Date32,
-        DataType::Timestamp(..) => timestamp(),
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale) => DataType::Decimal128(*precision, *scale),
-        DataType::Dictionary(_, value) => stored_type(value)?,
-        DataType::List(item) | DataType::LargeList(item) => {
-            DataType::List(Arc::new(Field::new("element", stored_type(item.data_type())?, true)))
-        }
-        _ => return None,
-    })
-}
-
-/// A column of a table of ours with its comment.
-pub(super) fn column(name: &str, kind: DataType, nullable: bool, comment: &str) -> FieldRef {
-    let mut metadata = HashMap::new();
-    if !comment.is_empty() {
-        metadata.insert("comment".to_owned(), comment.to_owned());
-    }
-    Arc::new(Field::new(name, kind, nullable).with_metadata(metadata))
-}
-
-/// The comment of a silver column, empty where it has none.
-pub(super) fn comment(field: &Field) -> &str {
-    field.metadata().get("comment").map_or("", String::as_str)
-}
 
 /// `values` as `kind`; a value that does not fit is an error, not a null.
 pub(super) fn cast(values: &ArrayRef, kind: &DataType, name: &str) -> Result<ArrayRef> {
@@ -95,7 +52,7 @@ pub(super) fn micros(batch: &RecordBatch, name: &str) -> Result<PrimitiveArray<T
     let values = find(batch, name)?;
     let values = match values.data_type() {
         DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _) => values,
-        _ => &cast(values, &timestamp(), name)?,
+        _ => &cast(values, &instant(), name)?,
     };
     // Rows of one table are all in UTC: only the number matters here.
     Ok(match values.as_primitive_opt::<TimestampMicrosecondType>() {

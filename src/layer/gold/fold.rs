@@ -10,7 +10,7 @@ use datafusion::common::DataFusionError;
 
 use super::assign::{Assigned, assign};
 use super::columns::{SEQ, cast, find, micros, micros_of_all, select};
-use super::plan::{Plan, empty};
+use super::plan::Plan;
 use super::state::{Groups, State, WindowState};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -136,14 +136,14 @@ impl Plan {
     fn late_rows(&self, silver: &RecordBatch, assigned: &Assigned) -> Result<RecordBatch> {
         let schema = self.late_schema();
         if assigned.late.is_empty() {
-            return Ok(empty(&schema));
+            return Ok(RecordBatch::new_empty(schema));
         }
         let starts =
             PrimitiveArray::<TimestampMicrosecondType>::from(assigned.late_starts.clone()).with_timezone("UTC");
         let starts: ArrayRef = Arc::new(starts);
         let mut columns = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {
-            if self.is_start(field) {
+            if *field.name() == self.start {
                 columns.push(Arc::clone(&starts));
                 continue;
             }

@@ -3,18 +3,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
-use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::accumulate::Call;
-use super::columns::{SEQ, WATERMARK, column, comment, stored_type, timestamp};
-use super::expression::{Planner, calls, columns_read, over_results, result_name};
+use super::columns::{SEQ, WATERMARK};
+use super::expression::{calls, columns_read, over_results, over_rows, result_name};
 use super::window::Tumbling;
-use crate::definition::{self, Aggregate};
+use crate::definition;
+use crate::definition::expression::{aggregate_expr, stored};
 use crate::error::{Context, Error, Kind, Result};
 
 /// One gold table's definition, ready to be applied to silver rows.
@@ -22,8 +21,10 @@ use crate::error::{Context, Error, Kind, Result};
 pub struct Plan {
     pub(super) table: String,
     pub(super) window: Tumbling,
+    /// The late table's column with the window's start.
+    pub(super) start: String,
     pub(super) event_time: String,
-    /// The group columns in declared order, in the types of the gold table.
+    /// The group columns in declared order.
     pub(super) groups: SchemaRef,
     /// Encodes group values as bytes in the order of the values.
     pub(super) keys: RowConverter,
@@ -60,63 +61,38 @@ impl Plan {
     /// Fails with [`Kind::Definition`] where a column does not exist, an expression is not an aggregate over the rows,
     /// or the result cannot be stored.
     pub fn compile(definition: &definition::Gold, event_time: &str, silver: &SchemaRef) -> Result<Self> {
-        let wrong =
-            |message: String| Error::new(Kind::Definition, format!("gold table '{}': {message}", definition.name));
-        let silver_column = |name: &str| {
-            let field = silver.field_with_name(name);
-            field.map_err(|_| wrong(format!("silver has no column '{name}'")))
-        };
-        if !matches!(silver_column(event_time)?.data_type(), DataType::Timestamp(..)) {
-            return Err(wrong(format!("the event time '{event_time}' is not a timestamp")));
-        }
-        let start = definition.window.start.as_str();
-        if [event_time, SEQ, WATERMARK].contains(&start) {
-            return Err(wrong(format!(
-                "the window's start cannot be named '{start}': late rows have that column too"
-            )));
-        }
-        let mut groups = Vec::new();
-        for name in &definition.group_by {
-            let field = silver_column(name)?;
-            let kind = stored_type(field.data_type())
-                .filter(|kind| RowConverter::supports_fields(&[SortField::new(kind.clone())]))
-                .ok_or_else(|| {
-                    wrong(format!(
-                        "rows cannot be grouped by '{name}' of type {}",
-                        field.data_type()
-                    ))
-                })?;
-            groups.push(column(name, kind, field.is_nullable(), comment(field)));
-        }
-        let sort_fields = groups.iter().map(|field| SortField::new(field.data_type().clone()));
-        let keys = RowConverter::new(sort_fields.collect()).or_fail(Kind::Definition, || "group columns")?;
+        Self::compiled(definition, event_time, &stored_schema(silver))
+            .map_err(|error| error.context(format!("gold table '{}'", definition.name)))
+    }
 
+    fn compiled(definition: &definition::Gold, event_time: &str, silver: &Schema) -> Result<Self> {
+        let groups = groups(definition, silver)?;
+        let fields = groups.fields().iter();
+        let sort_fields = fields.map(|field| SortField::new(field.data_type().clone())).collect();
+        let keys = RowConverter::new(sort_fields).or_fail(Kind::Definition, || "group_by")?;
+
+        let schema = definition::gold_columns(definition, silver)?;
+        let late_schema = late_schema(definition, event_time, silver, &schema)?;
+        let sources = schema.fields().iter().map(|field| source(definition, field));
         let aggregates = Aggregates::compile(definition, silver, &groups)?;
-        let (schema, sources) = aggregates.output(definition, &groups)?;
-        let late_schema = late_schema(
-            definition,
-            silver_column(event_time)?,
-            silver_column(WATERMARK)?,
-            &groups,
-        );
-        silver_column(SEQ)?;
         Ok(Self {
             table: definition.name.clone(),
             window: Tumbling::new(definition)?,
+            start: definition.window.start.clone(),
             event_time: event_time.to_owned(),
-            groups: Arc::new(Schema::new(groups)),
+            groups,
             keys,
             work: aggregates.work,
             calls: aggregates.calls,
             results: aggregates.results,
             values: aggregates.values,
-            sources,
+            sources: sources.collect::<Result<_>>()?,
             schema,
             late_schema,
         })
     }
 
-    /// The columns of the gold table, in its declared order, with comments.
+    /// The columns of the gold table, in its declared order, with comments: those of [`definition::gold_schema`].
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -134,12 +110,6 @@ impl Plan {
         let all = service.into_iter().chain(work);
         all.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
     }
-
-    /// The name of the column with the window's start.
-    pub(super) fn is_start(&self, field: &Field) -> bool {
-        let at = self.sources.iter().position(|source| *source == Source::Start);
-        at.is_some_and(|at| self.schema.field(at).name() == field.name())
-    }
 }
 
 /// The aggregate columns of a gold table, compiled.
@@ -148,163 +118,114 @@ struct Aggregates {
     calls: Vec<Call>,
     results: SchemaRef,
     values: Vec<Arc<dyn PhysicalExpr>>,
-    columns: Vec<FieldRef>,
 }
 
 impl Aggregates {
-    fn compile(definition: &definition::Gold, silver: &SchemaRef, groups: &[FieldRef]) -> Result<Self> {
-        let planner = Planner::new();
-        let place = |aggregate: &Aggregate| format!("gold table '{}', column '{}'", definition.name, aggregate.name);
-        let all = df_schema(silver)?;
+    fn compile(definition: &definition::Gold, silver: &Schema, groups: &Schema) -> Result<Self> {
         let mut exprs = Vec::new();
         for aggregate in &definition.columns {
-            exprs.push(
-                planner
-                    .parse(&aggregate.sql, &all)
-                    .or_fail(Kind::Definition, || place(aggregate))?,
-            );
+            exprs.push(aggregate_expr(&aggregate.sql, silver, &definition.group_by)?);
         }
         let work = work_schema(silver, &exprs, groups);
-        let rows = df_schema(&work)?;
 
         let found = calls(&exprs);
-        let mut compiled = Vec::new();
-        let mut results = groups.to_vec();
+        let mut calls = Vec::new();
+        let mut results = groups.fields().to_vec();
         for (number, expr) in found.iter().enumerate() {
-            let name = result_name(number);
-            let call = planner
-                .call(expr, &name, &rows, &work)
-                .or_fail(Kind::Definition, || format!("gold table '{}', {expr}", definition.name))?;
+            let call = over_rows(expr, &result_name(number), &work).or_fail(Kind::Definition, || expr)?;
             results.push(Arc::new(call.result().as_ref().clone().with_nullable(true)));
-            compiled.push(call);
+            calls.push(call);
         }
         let results: SchemaRef = Arc::new(Schema::new(results));
-        let over = df_schema(&results)?;
 
         let mut values = Vec::new();
-        let mut columns = Vec::new();
         for (aggregate, expr) in definition.columns.iter().zip(exprs) {
-            let (value, kind) =
-                compile_value(&planner, expr, &found, &over).map_err(|error| error.context(place(aggregate)))?;
-            values.push(value);
-            columns.push(column(&aggregate.name, kind, true, &aggregate.description));
+            let value = over_results(expr, &found, &results);
+            values.push(value.or_fail(Kind::Definition, || format!("column {:?}", aggregate.name))?);
         }
         Ok(Self {
             work,
-            calls: compiled,
+            calls,
             results,
             values,
-            columns,
         })
     }
-
-    /// The columns of the gold table in declared order, and where they come from.
-    fn output(&self, definition: &definition::Gold, groups: &[FieldRef]) -> Result<(SchemaRef, Vec<Source>)> {
-        let wrong =
-            |message: String| Error::new(Kind::Definition, format!("gold table '{}': {message}", definition.name));
-        let mut columns: Vec<(FieldRef, Source)> = Vec::new();
-        columns.extend(
-            groups
-                .iter()
-                .enumerate()
-                .map(|(number, field)| (Arc::clone(field), Source::Group(number))),
-        );
-        columns.push((start_column(definition), Source::Start));
-        if let Some(date) = &definition.window.date {
-            columns.push((
-                column(date, DataType::Date32, false, "UTC date of the window's start"),
-                Source::Date,
-            ));
-        }
-        let values = self.columns.iter().enumerate();
-        columns.extend(values.map(|(number, field)| (Arc::clone(field), Source::Value(number))));
-
-        let mut names = HashSet::new();
-        if let Some((twice, _)) = columns.iter().find(|(field, _)| !names.insert(field.name().clone())) {
-            return Err(wrong(format!("two columns are named '{}'", twice.name())));
-        }
-        if !definition.column_order.is_empty() {
-            let place = |name: &str| definition.column_order.iter().position(|ordered| ordered == name);
-            if definition.column_order.len() != columns.len() {
-                return Err(wrong("column_order must name each column once".to_owned()));
-            }
-            if let Some((missing, _)) = columns.iter().find(|(field, _)| place(field.name()).is_none()) {
-                return Err(wrong(format!("column_order does not name '{}'", missing.name())));
-            }
-            columns.sort_by_key(|(field, _)| place(field.name()));
-        }
-        let (fields, sources): (Vec<FieldRef>, Vec<Source>) = columns.into_iter().unzip();
-        Ok((Arc::new(Schema::new(fields)), sources))
-    }
 }
 
-/// The expression of an aggregate column over the results of `calls`, and the type it is stored in.
-fn compile_value(
-    planner: &Planner,
-    expr: Expr,
-    calls: &[Expr],
-    results: &DFSchema,
-) -> Result<(Arc<dyn PhysicalExpr>, DataType)> {
-    let expr = over_results(expr, calls).or_fail(Kind::Definition, || "cannot be planned")?;
-    if let Some(stray) = columns_read(std::slice::from_ref(&expr))
-        .iter()
-        .find(|name| results.index_of_column_by_name(None, name).is_none())
-    {
-        let message = format!("'{stray}' is neither in group_by nor inside an aggregate function");
-        return Err(Error::new(Kind::Definition, message));
-    }
-    let value = planner
-        .scalar(expr, results)
-        .or_fail(Kind::Definition, || "cannot be planned")?;
-    let computed = value
-        .data_type(results.as_arrow())
-        .or_fail(Kind::Definition, || "has no type")?;
-    let kind = stored_type(&computed).ok_or_else(|| {
-        let message = format!("a table cannot hold values of type {computed}");
-        Error::new(Kind::Definition, message).with_next("cast the expression to a number, a string or a timestamp")
-    })?;
-    Ok((value, kind))
-}
-
-/// The silver columns that group columns and `exprs` read: groups in their stored types, in silver's order.
-fn work_schema(silver: &SchemaRef, exprs: &[Expr], groups: &[FieldRef]) -> SchemaRef {
-    let read = columns_read(exprs);
-    let fields = silver.fields().iter().filter_map(|field| {
-        let group = groups.iter().find(|group| group.name() == field.name());
-        let kind = group.map_or(field.data_type(), |group| group.data_type());
-        // What is null is up to the rows: a wrong promise of the schema must not become a wrong result.
-        let used = group.is_some() || read.contains(field.name());
-        used.then(|| Field::new(field.name(), kind.clone(), true))
+/// Silver's schema in the types that tables store, whatever types a reader prefers.
+fn stored_schema(silver: &Schema) -> Schema {
+    let fields = silver.fields().iter().map(|field| {
+        let kind = stored(field.data_type()).unwrap_or_else(|| field.data_type().clone());
+        field.as_ref().clone().with_data_type(kind)
     });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+fn silver_column<'a>(silver: &'a Schema, name: &str) -> Result<&'a Field> {
+    let field = silver.field_with_name(name);
+    field.map_err(|_| Error::new(Kind::Definition, format!("silver has no column {name:?}")))
+}
+
+fn groups(definition: &definition::Gold, silver: &Schema) -> Result<SchemaRef> {
+    let mut groups = Vec::new();
+    for name in &definition.group_by {
+        let field = silver_column(silver, name)?;
+        if !RowConverter::supports_fields(&[SortField::new(field.data_type().clone())]) {
+            let message = format!("rows cannot be grouped by {name:?} of type {}", field.data_type());
+            return Err(Error::new(Kind::Definition, message));
+        }
+        groups.push(field.clone());
+    }
+    Ok(Arc::new(Schema::new(groups)))
+}
+
+/// The silver columns that group columns and `exprs` read, in silver's order.
+fn work_schema(silver: &Schema, exprs: &[Expr], groups: &Schema) -> SchemaRef {
+    let read = columns_read(exprs);
+    let fields = silver.fields().iter().filter(|field| {
+        let name = field.name();
+        read.contains(name) || groups.field_with_name(name).is_ok()
+    });
+    // What is null is up to the rows: a wrong promise of the schema must not become a wrong result.
+    let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-fn start_column(definition: &definition::Gold) -> FieldRef {
-    column(&definition.window.start, timestamp(), false, "Start of the window, UTC")
+/// Where the gold table's column `field` comes from.
+fn source(definition: &definition::Gold, field: &Field) -> Result<Source> {
+    let name = field.name();
+    let group = definition.group_by.iter().position(|group| group == name);
+    let value = definition.columns.iter().position(|column| column.name == *name);
+    let mut sources = Vec::new();
+    sources.extend(group.map(Source::Group));
+    sources.extend((definition.window.start == *name).then_some(Source::Start));
+    sources.extend((definition.window.date.as_ref() == Some(name)).then_some(Source::Date));
+    sources.extend(value.map(Source::Value));
+    match sources.as_slice() {
+        [source] => Ok(*source),
+        _ => Err(Error::new(Kind::Definition, format!("two columns are named {name:?}"))),
+    }
 }
 
-fn late_schema(definition: &definition::Gold, event: &Field, watermark: &Field, groups: &[FieldRef]) -> SchemaRef {
-    let watermark_kind = match watermark.data_type() {
-        DataType::Int64 => DataType::Int64,
-        _ => timestamp(),
-    };
-    let mut columns = vec![
-        column(SEQ, DataType::Int64, false, "Bronze seq of the late row"),
-        start_column(definition),
-    ];
-    columns.extend(groups.iter().map(Arc::clone));
-    columns.push(column(event.name(), timestamp(), false, comment(event)));
-    columns.push(column(WATERMARK, watermark_kind, true, "Watermark just before the row"));
+fn late_schema(definition: &definition::Gold, event_time: &str, silver: &Schema, gold: &Schema) -> Result<SchemaRef> {
+    let event = silver_column(silver, event_time)?;
+    if !matches!(event.data_type(), DataType::Timestamp(..)) {
+        let message = format!("the event time {event_time:?} is not a timestamp");
+        return Err(Error::new(Kind::Definition, message));
+    }
+    let start = definition.window.start.as_str();
+    if [event_time, SEQ, WATERMARK].contains(&start) {
+        let message = format!("the window's start cannot be named {start:?}: late rows have that column too");
+        return Err(Error::new(Kind::Definition, message));
+    }
+    let mut columns: Vec<FieldRef> = vec![Arc::new(silver_column(silver, SEQ)?.clone())];
+    columns.extend(gold.fields().find(start).map(|(_, field)| Arc::clone(field)));
+    for group in &definition.group_by {
+        columns.push(Arc::new(silver_column(silver, group)?.clone()));
+    }
+    columns.push(Arc::new(event.clone()));
+    columns.push(Arc::new(silver_column(silver, WATERMARK)?.clone()));
     let mut names = HashSet::new();
     columns.retain(|field| names.insert(field.name().clone()));
-    Arc::new(Schema::new(columns))
-}
-
-fn df_schema(schema: &SchemaRef) -> Result<DFSchema> {
-    DFSchema::try_from(Arc::clone(schema)).or_fail(Kind::Definition, || "the columns of the rows")
-}
-
-/// An empty batch of `schema`.
-pub(super) fn empty(schema: &SchemaRef) -> RecordBatch {
-    RecordBatch::new_empty(Arc::clone(schema))
+    Ok(Arc::new(Schema::new(columns)))
 }
