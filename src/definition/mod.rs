@@ -12,6 +12,6 @@ mod problem;
 #[cfg(test)]
 mod samples;
 
-pub use columns::{EVENT_DATE, LINEAGE, gold_schema, row_schema, silver_schema};
+pub use columns::{EVENT_DATE, LINEAGE, gold_columns, gold_schema, row_schema, silver_schema};
 pub use model::*;
 pub use problem::Problem;
