@@ -5,10 +5,13 @@
 //! or every [`Problem`] it found at once. Checking reads the declared files and nothing else.
 
 mod columns;
+mod contract;
 pub mod expression;
 mod model;
+mod names;
 mod near;
 mod problem;
+mod raw;
 #[cfg(test)]
 mod samples;
 
