@@ -7,5 +7,7 @@ pub mod clock;
 pub mod definition;
 pub mod error;
 pub mod layer;
+pub mod metrics;
+pub mod run;
 pub mod source;
 pub mod table;

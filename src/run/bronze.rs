@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -11,7 +14,7 @@ use crate::clock::{Clock, Micros, rfc3339};
 use crate::definition::CommitPolicy;
 use crate::error::{Error, Kind, Result};
 use crate::layer::bronze::{BronzeBuilder, Reason, Tick};
-use crate::source::{PartitionId, Positions, Source};
+use crate::source::{PartitionId, Positions, RecordDigest, Source};
 use crate::table::{Append, Lake, Table};
 
 /// Longest wait for records in one poll, so that a wish to stop is seen soon.
@@ -47,6 +50,8 @@ pub struct BronzeLayer {
     step_began: Option<Micros>,
     /// When the newest record of each partition came, by its own timestamp where it has one.
     last_seen: BTreeMap<PartitionId, Micros>,
+    /// Offset and digest of the newest record of each partition, by which a re-created topic is recognised.
+    last_records: BTreeMap<String, LastRecord>,
     idle: BTreeSet<PartitionId>,
     quiet_since: Micros,
     quiet_told: u64,
@@ -68,6 +73,11 @@ pub async fn open_table(lake: &Lake, pipeline: &str) -> Result<Table> {
     Table::open_or_create(lake, tables::bronze(pipeline)).await
 }
 
+/// Opens bronze's table, or none where there is none.
+pub async fn open_if_there(lake: &Lake, pipeline: &str) -> Result<Option<Table>> {
+    Table::open(lake, tables::bronze(pipeline)).await
+}
+
 /// The positions that bronze's table holds.
 pub fn positions(table: &Table, pipeline: &str) -> Positions {
     names::positions(table.txns_under(&names::bronze_prefix(pipeline)))
@@ -86,6 +96,8 @@ impl BronzeLayer {
     ) -> Self {
         let next_seq = table.txn(&names::bronze_seq(pipeline)).unwrap_or(0);
         let now = clock.now();
+        let last_seen = seen_before(&table, pipeline, now);
+        let last_records = last_records(&table);
         let mut layer = Self {
             committed: positions(&table, pipeline),
             pipeline: pipeline.to_owned(),
@@ -96,7 +108,8 @@ impl BronzeLayer {
             silence,
             runtime,
             step_began: None,
-            last_seen: BTreeMap::new(),
+            last_seen,
+            last_records,
             idle: BTreeSet::new(),
             quiet_since: now,
             quiet_told: 0,
@@ -121,26 +134,33 @@ impl BronzeLayer {
     /// Whether everything below `ends` has been taken in.
     pub fn reached(&self, ends: &Positions) -> bool {
         let at = self.source.positions();
-        ends.iter().all(|(partition, end)| at.get(partition).is_some_and(|next| next >= end))
+        ends.iter()
+            .all(|(partition, end)| at.get(partition).is_some_and(|next| next >= end))
     }
 
     /// Waits for records for a moment, takes them in, notes silence. Commits when a commit is due.
     ///
     /// Errors: those of the source and the table; what was taken in and not committed comes again after a restart.
     pub fn step(&mut self) -> Result<Option<Done>> {
-        let room = self.policy.max_rows.saturating_sub(self.builder.rows()).clamp(1, POLL_RECORDS);
+        let room = self
+            .policy
+            .max_rows
+            .saturating_sub(self.builder.rows())
+            .clamp(1, POLL_RECORDS);
         let wait = self.wait();
         let now = self.clock.now();
-        let (builder, seen) = (&mut self.builder, &mut self.last_seen);
+        let (builder, seen, idle) = (&mut self.builder, &mut self.last_seen, &mut self.idle);
         let mut last: Option<PartitionId> = None;
         let polled = self.source.poll(wait, room, &mut |record| {
             builder.record(&record, now);
-            let same = last.as_ref().is_some_and(|id| id.partition == record.partition && id.topic == record.topic);
+            let same = last
+                .as_ref()
+                .is_some_and(|id| id.partition == record.partition && id.topic == record.topic);
             if !same {
-                last = Some(PartitionId {
-                    topic: record.topic.to_owned(),
-                    partition: record.partition,
-                });
+                let id = PartitionId::new(record.topic, record.partition);
+                // Active again: for silver by this very record, here for the next tick.
+                idle.remove(&id);
+                last = Some(id);
             }
             if let Some(id) = &last {
                 let at = record.timestamp.map_or(now, |timestamp| timestamp.min(now));
@@ -163,7 +183,6 @@ impl BronzeLayer {
             self.step_began.get_or_insert(now);
             self.quiet_since = now;
             self.quiet_told = 0;
-            self.wake_up();
         } else {
             self.notice_silence(now)?;
         }
@@ -202,7 +221,11 @@ impl BronzeLayer {
                 moved.insert(partition.to_string(), *next);
             }
         }
+        note_last_records(&batch, &mut self.last_records);
+        let seen: BTreeMap<String, Micros> = self.last_seen.iter().map(|(id, at)| (id.to_string(), *at)).collect();
         let info = json!({
+            "seen": seen,
+            "last": self.last_records,
             "position": position,
             "rows": batch.num_rows(),
             "bytes": bytes,
@@ -232,28 +255,27 @@ impl BronzeLayer {
         let Some(began) = self.step_began else {
             return POLL_MAX;
         };
-        let left = began.saturating_add(micros(self.policy.max_delay)).saturating_sub(self.clock.now());
+        let left = began
+            .saturating_add(micros(self.policy.max_delay))
+            .saturating_sub(self.clock.now());
         Duration::from_micros(u64::try_from(left).unwrap_or(0)).min(POLL_MAX)
     }
 
     fn due(&self, now: Micros) -> bool {
         self.builder.rows() >= self.policy.max_rows
             || self.builder.bytes() >= self.policy.max_bytes
-            || self.step_began.is_some_and(|began| now - began >= micros(self.policy.max_delay))
+            || self
+                .step_began
+                .is_some_and(|began| now - began >= micros(self.policy.max_delay))
     }
 
     fn tick(&mut self, reason: Reason, quiet_ms: u64) {
         let now = self.clock.now();
         let all: Vec<PartitionId> = self.source.positions().into_keys().collect();
         let (idle, active): (Vec<_>, Vec<_>) = all.into_iter().partition(|partition| self.idle.contains(partition));
-        self.builder.tick(&Tick::new(reason, rfc3339(now), &active, &idle, quiet_ms), now);
+        self.builder
+            .tick(&Tick::new(reason, rfc3339(now), &active, &idle, quiet_ms), now);
         self.step_began.get_or_insert(now);
-    }
-
-    /// A partition with a new record is active again, for silver by that record itself, here for the next tick.
-    fn wake_up(&mut self) {
-        let (at, committed) = (self.source.positions(), &self.committed);
-        self.idle.retain(|partition| at.get(partition) == committed.get(partition));
     }
 
     fn notice_silence(&mut self, now: Micros) -> Result<()> {
@@ -308,6 +330,66 @@ impl BronzeLayer {
         }
         self.tick(Reason::Start, 0);
         Ok(())
+    }
+}
+
+/// The newest record of a partition, as bronze remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRecord {
+    /// Its offset.
+    pub offset: i64,
+    /// What it was.
+    pub digest: RecordDigest,
+}
+
+/// The newest record of each partition in the table's newest commit, by `topic/partition`.
+pub fn last_records(table: &Table) -> BTreeMap<String, LastRecord> {
+    table
+        .info()
+        .and_then(|info| serde_json::from_value(info.get("last")?.clone()).ok())
+        .unwrap_or_default()
+}
+
+/// When each partition's newest record came, from the newest commit; `now` for one that the log no longer tells of.
+fn seen_before(table: &Table, pipeline: &str, now: Micros) -> BTreeMap<PartitionId, Micros> {
+    let told: BTreeMap<String, Micros> = table
+        .info()
+        .and_then(|info| serde_json::from_value(info.get("seen")?.clone()).ok())
+        .unwrap_or_default();
+    positions(table, pipeline)
+        .into_iter()
+        .filter(|(_, next)| *next > 0)
+        .map(|(id, _)| (told.get(&id.to_string()).copied().unwrap_or(now), id))
+        .map(|(at, id)| (id, at))
+        .collect()
+}
+
+/// Remembers the last record of each partition in the batch.
+fn note_last_records(batch: &RecordBatch, last: &mut BTreeMap<String, LastRecord>) {
+    let column = |name: &str| batch.column_by_name(name);
+    let (Some(topics), Some(partitions), Some(offsets), Some(timestamps), Some(keys), Some(values)) = (
+        column("topic").and_then(|column| column.as_string_opt::<i32>()),
+        column("partition").and_then(|column| column.as_primitive_opt::<Int32Type>()),
+        column("offset").and_then(|column| column.as_primitive_opt::<Int64Type>()),
+        column("timestamp").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()),
+        column("key").and_then(|column| column.as_binary_opt::<i32>()),
+        column("value").and_then(|column| column.as_binary_opt::<i32>()),
+    ) else {
+        return;
+    };
+    let mut newest: BTreeMap<(&str, i32), usize> = BTreeMap::new();
+    for row in (0..batch.num_rows()).filter(|row| topics.is_valid(*row)) {
+        newest.insert((topics.value(row), partitions.value(row)), row);
+    }
+    for ((topic, partition), row) in newest {
+        let timestamp = timestamps.is_valid(row).then(|| timestamps.value(row));
+        let key = keys.is_valid(row).then(|| keys.value(row));
+        let value = values.is_valid(row).then(|| values.value(row));
+        let record = LastRecord {
+            offset: offsets.value(row),
+            digest: RecordDigest::from_parts(timestamp, key, value),
+        };
+        last.insert(format!("{topic}/{partition}"), record);
     }
 }
 

@@ -58,7 +58,9 @@ impl GoldLayer {
                 Kind::Definition,
                 format!("silver of {name} was written by another definition than layers/{name}/silver.toml"),
             )
-            .with_next(format!("run `medallion replay silver -p {name}`, or put the definition back")));
+            .with_next(format!(
+                "run `medallion replay silver -p {name}`, or put the definition back"
+            )));
         }
         let (gold_spec, late_spec) = tables::gold(pipeline, definition, &plan, &generation)?;
         let mut gold = Table::open_or_create(lake, gold_spec).await?;
@@ -72,15 +74,23 @@ impl GoldLayer {
             if table.stored().upstream.as_deref() != Some(generation.as_str()) {
                 return Err(Error::new(
                     Kind::Damaged,
-                    format!("{} was computed from silver as it was before its last replay", table.spec().path),
+                    format!(
+                        "{} was computed from silver as it was before its last replay",
+                        table.spec().path
+                    ),
                 )
                 .with_next(format!("run `medallion replay gold -p {name}`")));
             }
         }
-        let closed = gold.txn(&names::gold_closed(name, &definition.name)).unwrap_or(i64::MIN);
+        let closed = gold
+            .txn(&names::gold_closed(name, &definition.name))
+            .unwrap_or(i64::MIN);
         let mut state = State::new(closed);
         let columns = plan.input_columns();
-        chunks::each(&silver, 0, position, &columns, closed, |_, _, rows| plan.restore(rows, &mut state)).await?;
+        chunks::each(&silver, 0, position, &columns, closed, |_, _, rows| {
+            plan.restore(rows, &mut state)
+        })
+        .await?;
         Ok(Some(Self {
             pipeline: name.clone(),
             table: definition.name.clone(),
@@ -116,7 +126,11 @@ impl GoldLayer {
         if self.silver.follow().await? == Followed::Rewritten {
             return Err(Error::new(
                 Kind::Damaged,
-                format!("silver of {} was replaced under {}", self.pipeline, self.gold.spec().path),
+                format!(
+                    "silver of {} was replaced under {}",
+                    self.pipeline,
+                    self.gold.spec().path
+                ),
             )
             .with_next("a replay of silver rebuilds gold too: start this layer again after it"));
         }
@@ -124,7 +138,9 @@ impl GoldLayer {
         if self.position >= head {
             return Ok(None);
         }
-        let limit = self.position.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
+        let limit = self
+            .position
+            .saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
         let to = head.min(limit);
         let rows = self.silver.read(self.position, to, &self.plan.input_columns()).await?;
         let late = self.plan.fold(&rows, &mut self.state)?;
@@ -148,9 +164,7 @@ impl GoldLayer {
         if at_head {
             return self.silver.txn(&names::silver_watermark(&self.pipeline));
         }
-        let watermarks = rows.column_by_name("_watermark")?.as_primitive_opt::<TimestampMicrosecondType>()?;
-        let last = watermarks.len().checked_sub(1)?;
-        watermarks.is_valid(last).then(|| watermarks.value(last))
+        last_watermark(rows)
     }
 
     /// Late rows first, then gold: each takes only what lies at or above its own position.
@@ -193,4 +207,13 @@ impl GoldLayer {
             .await?;
         Ok(())
     }
+}
+
+/// The watermark that the last of the rows saw, where there is a row and it saw one.
+pub fn last_watermark(rows: &RecordBatch) -> Option<i64> {
+    let watermarks = rows
+        .column_by_name("_watermark")?
+        .as_primitive_opt::<TimestampMicrosecondType>()?;
+    let last = watermarks.len().checked_sub(1)?;
+    watermarks.is_valid(last).then(|| watermarks.value(last))
 }

@@ -38,7 +38,10 @@ impl Lock {
                 let _ = file.read_to_string(&mut holder);
                 return Err(Error::new(
                     Kind::Fenced,
-                    format!("layer {layer} of {pipeline} is being written by another process ({})", holder.trim()),
+                    format!(
+                        "layer {layer} of {pipeline} is being written by another process ({})",
+                        holder.trim()
+                    ),
                 )
                 .with_next("stop that process first; every layer has one writer"));
             }

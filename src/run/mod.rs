@@ -8,8 +8,10 @@ mod chunks;
 pub mod driver;
 pub mod gap;
 pub mod gold;
+mod layers;
 mod lock;
 pub mod names;
+pub mod open;
 pub mod recover;
 pub mod references;
 pub mod replay;
@@ -17,5 +19,6 @@ pub mod silver;
 pub mod tables;
 pub mod wake;
 
-pub use driver::{Layer, Options, Summary, run};
+pub use driver::{Components, Layer, OnBronze, Options, Summary, run};
+pub use layers::Tally;
 pub use lock::Lock;

@@ -36,7 +36,10 @@ pub async fn silver_state(
     if columns.is_empty() {
         return Ok(state);
     }
-    chunks::each(silver, 0, position, &columns, i64::MIN, |_, _, rows| plan.remember(rows, &mut state)).await?;
+    chunks::each(silver, 0, position, &columns, i64::MIN, |_, _, rows| {
+        plan.remember(rows, &mut state)
+    })
+    .await?;
     Ok(state)
 }
 

@@ -88,7 +88,9 @@ impl References {
     pub async fn refresh(&mut self, from: i64) -> Result<bool> {
         let mut changed = false;
         for index in 0..self.lookups.len() {
-            let Some(lookup) = self.lookups.get(index) else { continue };
+            let Some(lookup) = self.lookups.get(index) else {
+                continue;
+            };
             let path = self.project.join(&lookup.file);
             let bytes = std::fs::read(&path)
                 .or_fail(Kind::Definition, || format!("reference data {}", lookup.file.display()))
@@ -96,12 +98,17 @@ impl References {
             let reference = Reference::parse(lookup, &self.contract, &bytes)?;
             // Versions beyond `from` belong to steps that never committed.
             self.drop_from(index, from + 1).await?;
-            let in_force = self.versions.get(index).and_then(|versions| versions.range(..=from).next_back());
+            let in_force = self
+                .versions
+                .get(index)
+                .and_then(|versions| versions.range(..=from).next_back());
             if in_force.is_some_and(|(_, known)| known.hash() == reference.hash()) {
                 continue;
             }
             self.drop_from(index, from).await?;
-            let location = self.directory(index).join(format!("{from:020}-{}.csv", reference.hash()));
+            let location = self
+                .directory(index)
+                .join(format!("{from:020}-{}.csv", reference.hash()));
             self.store
                 .put(&location, bytes.into())
                 .await
@@ -139,7 +146,11 @@ impl References {
             let (_, reference) = versions.range(..=seq).next_back().ok_or_else(|| {
                 Error::new(
                     Kind::Damaged,
-                    format!("no version of {} is kept for seq {seq} under {}", lookup.file.display(), self.root),
+                    format!(
+                        "no version of {} is kept for seq {seq} under {}",
+                        lookup.file.display(),
+                        self.root
+                    ),
                 )
                 .with_next("restore that directory, or replay silver")
             })?;

@@ -13,8 +13,8 @@ use super::{names, tables};
 use crate::clock::rfc3339;
 use crate::definition::Pipeline;
 use crate::error::{Context, Error, Kind, Result};
-use crate::layer::silver::{Fates, Plan, State, Step};
 use crate::layer::bronze;
+use crate::layer::silver::{Fates, Plan, State, Step};
 use crate::table::{Append, Followed, Lake, Reader, Table};
 
 /// What one step did.
@@ -110,7 +110,10 @@ impl SilverLayer {
         if self.bronze.follow().await? == Followed::Rewritten {
             return Err(Error::new(
                 Kind::Damaged,
-                format!("rows of {} were removed or replaced; bronze is append-only", names::bronze_path(&self.pipeline)),
+                format!(
+                    "rows of {} were removed or replaced; bronze is append-only",
+                    names::bronze_path(&self.pipeline)
+                ),
             )
             .with_next("restore bronze to the version before that, or replay silver from what is left"));
         }
@@ -120,7 +123,9 @@ impl SilverLayer {
         }
         self.take_in_references().await?;
         let (references, boundary) = self.references.at(self.position)?;
-        let limit = self.position.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
+        let limit = self
+            .position
+            .saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
         let to = head.min(limit).min(boundary.unwrap_or(i64::MAX));
         let rows = self.bronze.read(self.position, to, &all_columns()).await?;
         if i64::try_from(rows.num_rows()).ok() != Some(to - self.position) {
@@ -154,7 +159,11 @@ impl SilverLayer {
         match self.references.refresh(self.position.max(self.rejects_position)).await {
             Ok(false) => Ok(()),
             Ok(true) => {
-                tracing::info!(pipeline = self.pipeline, position = self.position, "reference data changed");
+                tracing::info!(
+                    pipeline = self.pipeline,
+                    position = self.position,
+                    "reference data changed"
+                );
                 Ok(())
             }
             Err(error) if error.kind() == Kind::Definition => {
@@ -183,7 +192,8 @@ impl SilverLayer {
         if let Some(watermark) = self.state.watermarks.value() {
             txns.push((names::silver_watermark(&self.pipeline), watermark));
         }
-        let watermarks = serde_json::to_value(&self.state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
+        let watermarks =
+            serde_json::to_value(&self.state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
         self.silver
             .append(Append {
                 rows: Some(&step.silver),
@@ -215,12 +225,19 @@ async fn open_tables(lake: &Lake, pipeline: &Pipeline, plan: &Plan) -> Result<(T
 
 /// All bronze columns that silver uses.
 pub fn all_columns() -> Vec<String> {
-    bronze::schema().fields().iter().map(|field| field.name().clone()).collect()
+    bronze::schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect()
 }
 
 /// The rows whose `column` is at or above `from`.
 pub fn rows_from(rows: &RecordBatch, column: &str, from: i64) -> Result<RecordBatch> {
-    let Some(seqs) = rows.column_by_name(column).and_then(|column| column.as_primitive_opt::<Int64Type>()) else {
+    let Some(seqs) = rows
+        .column_by_name(column)
+        .and_then(|column| column.as_primitive_opt::<Int64Type>())
+    else {
         return Err(Error::new(Kind::Bug, format!("rows have no long column {column}")));
     };
     if seqs.values().iter().all(|seq| *seq >= from) {

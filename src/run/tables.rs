@@ -39,7 +39,10 @@ pub fn generation() -> String {
 pub fn silver(pipeline: &str, definition: &Silver, plan: &silver::Plan, generation: &str) -> (TableSpec, TableSpec) {
     let silver = TableSpec {
         path: names::silver_path(pipeline),
-        comment: format!("Valid, deduplicated, enriched events of {pipeline}: {}", definition.contract.description),
+        comment: format!(
+            "Valid, deduplicated, enriched events of {pipeline}: {}",
+            definition.contract.description
+        ),
         schema: plan.schema(),
         partition_by: definition.partition_by.clone(),
         seq_column: Some(SEQ.to_owned()),
@@ -66,7 +69,12 @@ pub fn silver(pipeline: &str, definition: &Silver, plan: &silver::Plan, generati
 ///
 /// # Errors
 /// Those of compiling the definition.
-pub fn gold(pipeline: &Pipeline, definition: &Gold, plan: &gold::Plan, upstream: &str) -> Result<(TableSpec, TableSpec)> {
+pub fn gold(
+    pipeline: &Pipeline,
+    definition: &Gold,
+    plan: &gold::Plan,
+    upstream: &str,
+) -> Result<(TableSpec, TableSpec)> {
     let gold = TableSpec {
         path: names::gold_path(&pipeline.name, &definition.name),
         comment: definition.description.clone(),
@@ -102,7 +110,11 @@ pub async fn same_definition(table: &mut Table, adopt: bool, position: i64) -> R
     if adopt {
         let info = serde_json::json!({"adopted_from": position});
         table.adopt_definition(info).await?;
-        tracing::info!(table = wanted.path, position, "the changed definition applies from here on");
+        tracing::info!(
+            table = wanted.path,
+            position,
+            "the changed definition applies from here on"
+        );
         return Ok(());
     }
     let changed = changes(table.stored().definition.as_deref(), &wanted.definition);
@@ -118,8 +130,9 @@ pub async fn same_definition(table: &mut Table, adopt: bool, position: i64) -> R
 
 /// The keys whose values differ, each with both values.
 fn changes(stored: Option<&str>, wanted: &[(String, String)]) -> String {
-    let stored: BTreeMap<String, String> =
-        stored.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let stored: BTreeMap<String, String> = stored
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
     let wanted: BTreeMap<String, String> = wanted.iter().cloned().collect();
     let keys: BTreeSet<&String> = stored.keys().chain(wanted.keys()).collect();
     let shown = |value: Option<&String>| value.map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"));
@@ -141,7 +154,10 @@ mod tests {
     #[test]
     fn a_changed_definition_is_named_key_by_key() {
         let stored = r#"{"expect.a":"x > 0 reject","max_ahead":"1h"}"#;
-        let wanted = [("expect.b".to_owned(), "y reject".to_owned()), ("max_ahead".to_owned(), "1h".to_owned())];
+        let wanted = [
+            ("expect.b".to_owned(), "y reject".to_owned()),
+            ("max_ahead".to_owned(), "1h".to_owned()),
+        ];
         assert_eq!(
             changes(Some(stored), &wanted),
             "expect.a was `x > 0 reject`, is nothing; expect.b was nothing, is `y reject`"

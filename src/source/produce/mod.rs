@@ -110,7 +110,9 @@ impl Producer {
             config.set(*key, *value);
         }
         apply_options(&mut config, options, FIXED)?;
-        config.set("bootstrap.servers", brokers).set("client.id", "medallion-produce");
+        config
+            .set("bootstrap.servers", brokers)
+            .set("client.id", "medallion-produce");
         let deliveries = Arc::new(Deliveries::default());
         Ok(Self {
             producer: create(&config, Callbacks(Arc::clone(&deliveries)))?,
@@ -136,9 +138,12 @@ impl Producer {
         out.payload = record.value;
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            out.headers = Some(record.headers.iter().fold(headers, |headers, &(key, value)| {
-                headers.insert(Header { key, value })
-            }));
+            out.headers = Some(
+                record
+                    .headers
+                    .iter()
+                    .fold(headers, |headers, &(key, value)| headers.insert(Header { key, value })),
+            );
         }
         loop {
             match self.producer.send(out) {
@@ -151,7 +156,10 @@ impl Producer {
                     }
                 }
                 Err((error, _)) => {
-                    let message = format!("Kafka at {} takes no record for topic `{}`: {error}", self.brokers, self.topic);
+                    let message = format!(
+                        "Kafka at {} takes no record for topic `{}`: {error}",
+                        self.brokers, self.topic
+                    );
                     return Err(Error::new(Kind::Unavailable, message));
                 }
             }
@@ -196,7 +204,11 @@ impl Producer {
     }
 
     fn failure(&self) -> Error {
-        let first = self.deliveries.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = self
+            .deliveries
+            .first_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let message = format!(
             "Kafka at {}, topic `{}`: {} records were not delivered, the first because of: {}",
             self.brokers,

@@ -1,0 +1,127 @@
+//! Metrics, only through typed functions: names and labels stand here and nowhere else.
+//!
+//! Conventions of Prometheus: base units, `_total` on counters, progress as timestamps and positions, bounded labels.
+
+use std::net::SocketAddr;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+use crate::error::{Context, Error, Kind, Result};
+
+const COMMIT_SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Serves `/metrics` on `address` from the current tokio runtime.
+///
+/// Errors: [`Kind::Unavailable`] where the port is taken, before anything is consumed.
+pub fn serve(address: SocketAddr) -> Result<()> {
+    // The exporter reports a failed bind only from its own task, so the port is tried here first.
+    let probe = std::net::TcpListener::bind(address);
+    drop(
+        probe
+            .or_fail(Kind::Unavailable, || format!("metrics on {address}"))
+            .map_err(hint)?,
+    );
+    PrometheusBuilder::new()
+        .with_http_listener(address)
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &COMMIT_SECONDS)
+        .or_fail(Kind::Bug, || "the metrics' buckets")?
+        .install()
+        .or_fail(Kind::Unavailable, || format!("metrics on {address}"))
+        .map_err(hint)?;
+    describe();
+    Ok(())
+}
+
+fn hint(error: Error) -> Error {
+    error.with_next("choose another port with --metrics, or --metrics off")
+}
+
+fn describe() {
+    describe_gauge!("medallion_build_info", "Always 1; the version is in the label");
+    gauge!("medallion_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    describe_counter!(
+        "medallion_input_rows_total",
+        "Rows a layer has read from upstream since this process began"
+    );
+    describe_counter!(
+        "medallion_output_rows_total",
+        "Rows a layer has committed since this process began"
+    );
+    describe_counter!(
+        "medallion_rejected_rows_total",
+        "Records that silver rejected, by reason"
+    );
+    describe_counter!(
+        "medallion_late_rows_total",
+        "Rows that came after their window had closed"
+    );
+    describe_counter!("medallion_errors_total", "Errors that a layer met, by kind");
+    describe_gauge!("medallion_position_seq", "Next bronze seq of a layer");
+    describe_gauge!("medallion_last_commit_timestamp_seconds", "When a layer last committed");
+    describe_histogram!(
+        "medallion_step_duration_seconds",
+        "Time of one step of a layer, commit included"
+    );
+}
+
+/// The counters of a layer, at zero before anything happens.
+pub fn layer_started(pipeline: &str, layer: &'static str) {
+    counter!("medallion_input_rows_total", labels(pipeline, layer)).increment(0);
+    counter!("medallion_output_rows_total", labels(pipeline, layer)).increment(0);
+    if layer == "gold" {
+        counter!("medallion_late_rows_total", labels(pipeline, layer)).increment(0);
+    }
+}
+
+/// One committed step of a layer.
+pub struct StepDone<'a> {
+    /// The pipeline.
+    pub pipeline: &'a str,
+    /// `bronze`, `silver` or `gold`.
+    pub layer: &'static str,
+    /// Rows read.
+    pub input: u64,
+    /// Rows committed.
+    pub output: u64,
+    /// The position reached.
+    pub position: i64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Wall clock at its end, in microseconds.
+    pub now: i64,
+}
+
+/// Notes a committed step.
+pub fn step_done(step: &StepDone<'_>) {
+    let labels = || labels(step.pipeline, step.layer);
+    counter!("medallion_input_rows_total", labels()).increment(step.input);
+    counter!("medallion_output_rows_total", labels()).increment(step.output);
+    gauge!("medallion_position_seq", labels()).set(step.position as f64);
+    gauge!("medallion_last_commit_timestamp_seconds", labels()).set(step.now as f64 / 1e6);
+    histogram!("medallion_step_duration_seconds", labels()).record(step.seconds);
+}
+
+/// Notes records that silver rejected for one reason.
+pub fn rejected(pipeline: &str, reason: &'static str, rows: u64) {
+    counter!("medallion_rejected_rows_total", "pipeline" => pipeline.to_owned(), "reason" => reason).increment(rows);
+}
+
+/// Notes late rows.
+pub fn late(pipeline: &str, rows: u64) {
+    counter!("medallion_late_rows_total", labels(pipeline, "gold")).increment(rows);
+}
+
+/// Notes an error that a layer met.
+pub fn error(pipeline: &str, layer: &'static str, kind: Kind) {
+    let kind = format!("{kind:?}").to_lowercase();
+    counter!("medallion_errors_total", "pipeline" => pipeline.to_owned(), "layer" => layer, "kind" => kind)
+        .increment(1);
+}
+
+fn labels(pipeline: &str, layer: &'static str) -> [metrics::Label; 2] {
+    [
+        metrics::Label::new("pipeline", pipeline.to_owned()),
+        metrics::Label::new("layer", layer),
+    ]
+}

@@ -1,0 +1,220 @@
+//! The loops: every layer of every pipeline on a thread of its own, woken by the layer before it.
+//!
+//! One loop shape for all: step; after progress step again; else wait for upstream. A failure that may pass opens
+//! the layer anew after a pause, because only the tables know what was committed; any other failure ends the run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::layers::{BronzeLoop, GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
+use super::wake::{Bell, Stop};
+use crate::definition::Pipeline;
+use crate::error::{Error, Kind, Result};
+use crate::metrics;
+use crate::source::Positions;
+use crate::table::Lake;
+
+/// Pauses between openings of a layer that failed in a way that may pass.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How often a layer looks upstream without being woken: upstream may be another process.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// Records as they came.
+    Bronze,
+    /// Valid events.
+    Silver,
+    /// Aggregates.
+    Gold,
+}
+
+impl Layer {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bronze => "bronze",
+            Self::Silver => "silver",
+            Self::Gold => "gold",
+        }
+    }
+}
+
+/// What to run and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Only this layer; none: all three.
+    pub layer: Option<Layer>,
+    /// Up to what is there at the start, then end.
+    pub once: bool,
+    /// Tell the layers that the input has ended, so that every window closes.
+    pub close_windows: bool,
+    /// Take a changed definition into force for new rows.
+    pub adopt: bool,
+}
+
+/// Called with bronze's positions after each of its commits.
+pub type OnBronze = Arc<dyn Fn(&Positions) + Send + Sync>;
+
+/// What the loops work with.
+#[derive(Clone)]
+pub struct Components {
+    /// Where the tables are.
+    pub lake: Lake,
+    /// The directory that declared files are relative to.
+    pub project: PathBuf,
+    /// The runtime that I/O runs on.
+    pub runtime: Handle,
+    /// The wish to end.
+    pub stop: Stop,
+    /// Who wants to know of bronze's commits, if anyone.
+    pub on_bronze: Option<OnBronze>,
+}
+
+/// What a run did to one pipeline.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Summary {
+    /// The pipeline.
+    pub pipeline: String,
+    /// Per layer that ran, what it did.
+    pub layers: Vec<Tally>,
+}
+
+/// Runs the layers of `pipelines` until the input ends (`once`), someone asks to stop, or a layer fails for good.
+pub fn run(components: &Components, pipelines: &[Pipeline], options: &Options) -> Result<Vec<Summary>> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = pipelines
+            .iter()
+            .map(|pipeline| scope.spawn(move || run_pipeline(components, pipeline, options)))
+            .collect();
+        let ended: Vec<_> = running
+            .into_iter()
+            .map(|thread| joined(thread.join(), &components.stop))
+            .collect();
+        ended.into_iter().collect()
+    })
+}
+
+fn run_pipeline(components: &Components, pipeline: &Pipeline, options: &Options) -> Result<Summary> {
+    let wanted = |layer| options.layer.is_none_or(|only| only == layer);
+    let stages = [Stage::default(), Stage::default()];
+    let [bronze_end, silver_end] = &stages;
+    // A layer whose upstream does not run here sees upstream as it is: all there will be in a one-shot run.
+    bronze_end.done.store(!wanted(Layer::Bronze), Ordering::SeqCst);
+    silver_end.done.store(!wanted(Layer::Silver), Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        if wanted(Layer::Bronze) {
+            let layer = BronzeLoop::new(components, pipeline, options);
+            running.push(scope.spawn(move || drive(layer, components, options, None, Some(bronze_end))));
+        }
+        if wanted(Layer::Silver) {
+            let layer = SilverLoop::new(components, pipeline, options);
+            running.push(scope.spawn(move || drive(layer, components, options, Some(bronze_end), Some(silver_end))));
+        }
+        if wanted(Layer::Gold) {
+            let layer = GoldLoop::new(components, pipeline, options);
+            running.push(scope.spawn(move || drive(layer, components, options, Some(silver_end), None)));
+        }
+        let ended: Vec<_> = running
+            .into_iter()
+            .map(|thread| joined(thread.join(), &components.stop))
+            .collect();
+        let layers = ended.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(Summary {
+            pipeline: pipeline.name.clone(),
+            layers,
+        })
+    })
+}
+
+/// What a layer's downstream knows of it.
+#[derive(Default)]
+struct Stage {
+    bell: Bell,
+    done: AtomicBool,
+}
+
+/// Marks a stage as done however its loop ends, so that nobody waits for it.
+struct Ending<'a>(Option<&'a Stage>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Some(stage) = self.0 {
+            stage.done.store(true, Ordering::SeqCst);
+            stage.bell.ring();
+        }
+    }
+}
+
+fn drive(
+    mut layer: impl LayerLoop,
+    components: &Components,
+    options: &Options,
+    upstream: Option<&Stage>,
+    downstream: Option<&Stage>,
+) -> Result<Tally> {
+    let _ending = Ending(downstream);
+    let stop = &components.stop;
+    let (pipeline, name) = layer.name();
+    let pipeline = pipeline.to_owned();
+    metrics::layer_started(&pipeline, name);
+    let mut pause = PAUSE_MIN;
+    loop {
+        let last_turn = stop.asked();
+        // Taken before the turn: what upstream committed before it was done must still be seen.
+        let upstream_done = upstream.is_none_or(|stage| stage.done.load(Ordering::SeqCst));
+        let seen = upstream.map_or(0, |stage| stage.bell.count());
+        match layer.turn(upstream_done, last_turn) {
+            Ok(Turn::Progress) => {
+                pause = PAUSE_MIN;
+                if let Some(stage) = downstream {
+                    stage.bell.ring();
+                }
+            }
+            Ok(Turn::Waiting) => {
+                pause = PAUSE_MIN;
+                if let Some(stage) = upstream
+                    && !last_turn
+                {
+                    stage.bell.wait(seen, LOOK_EVERY);
+                }
+            }
+            Ok(Turn::Ended) => return Ok(layer.tally()),
+            Err(error) => {
+                metrics::error(&pipeline, name, error.kind());
+                if error.kind() != Kind::Unavailable || options.once || last_turn {
+                    stop.ask();
+                    return Err(error.context(format!("{pipeline} {name}")));
+                }
+                tracing::warn!(pipeline, layer = name, %error, pause_ms = pause.as_millis() as u64, "trying again");
+                layer.forget();
+                stop.sleep(pause);
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+        if last_turn {
+            return Ok(layer.tally());
+        }
+    }
+}
+
+/// The result of a thread; one that panicked ends the run, never leaves a dead layer behind.
+fn joined<T>(result: std::thread::Result<Result<T>>, stop: &Stop) -> Result<T> {
+    result.unwrap_or_else(|panic| {
+        stop.ask();
+        let what = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(Error::new(Kind::Bug, format!("a layer panicked: {what}"))
+            .with_next("nothing is lost: start again; please report this"))
+    })
+}

@@ -1,0 +1,403 @@
+//! Each layer as the driver turns it: open when needed, step, and count.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::bronze::{BronzeLayer, Silence, no_upstream};
+use super::driver::{Components, Options};
+use super::gold::GoldLayer;
+use super::silver::SilverLayer;
+use super::{Lock, bronze, open};
+use crate::definition::{Pipeline, SourceKind};
+use crate::error::Result;
+use crate::layer::silver::Fates;
+use crate::metrics::{self, StepDone};
+use crate::source::Positions;
+
+/// Silence settings of a file source: files say nothing about time, so they are idle as soon as they are read.
+const FILES_SILENCE: Silence = Silence {
+    idle_after: std::time::Duration::ZERO,
+    quiet_after: None,
+};
+
+/// What one turn of a layer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Something was committed or taken in: turn again at once.
+    Progress,
+    /// Nothing to do until upstream moves.
+    Waiting,
+    /// The input has ended and everything is committed.
+    Ended,
+}
+
+/// A layer that the driver can turn.
+pub trait LayerLoop: Send {
+    /// Pipeline and layer.
+    fn name(&self) -> (&str, &'static str);
+    /// One turn. `last` asks to commit what was taken in and leave.
+    fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn>;
+    /// Drops what is open, so that the next turn starts from the tables.
+    fn forget(&mut self);
+    /// What was done so far.
+    fn tally(&self) -> Tally;
+}
+
+/// What a layer did in a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tally {
+    /// The layer.
+    pub layer: &'static str,
+    /// Rows read: records for bronze, bronze rows for silver, silver rows for gold.
+    pub rows_in: u64,
+    /// Rows committed: to bronze, to silver, to all gold tables.
+    pub rows_out: u64,
+    /// Where the layer stands: next seq.
+    pub position: i64,
+    /// What became of the records, for silver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fates: Option<Fates>,
+    /// Late rows, for gold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<u64>,
+}
+
+/// Bronze under the driver.
+pub struct BronzeLoop<'a> {
+    components: &'a Components,
+    pipeline: &'a Pipeline,
+    options: &'a Options,
+    open: Option<(BronzeLayer, Option<Positions>)>,
+    lock: Option<Lock>,
+    tally: Tally,
+}
+
+impl<'a> BronzeLoop<'a> {
+    /// Not yet opened.
+    pub fn new(components: &'a Components, pipeline: &'a Pipeline, options: &'a Options) -> Self {
+        Self {
+            components,
+            pipeline,
+            options,
+            open: None,
+            lock: None,
+            tally: Tally {
+                layer: "bronze",
+                ..Tally::default()
+            },
+        }
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let Components {
+            lake, project, runtime, ..
+        } = self.components;
+        let name = &self.pipeline.name;
+        if self.lock.is_none() {
+            self.lock = Some(Lock::take(lake, name, "bronze")?);
+        }
+        // A source that is not there must leave no empty table behind, so it is looked at before the table is made.
+        let table = runtime.block_on(bronze::open_if_there(lake, name))?;
+        let (table, source) = match table {
+            Some(table) => {
+                let source = open::source(self.pipeline, project, &table)?;
+                (table, source)
+            }
+            None => {
+                let source = open::fresh_source(self.pipeline, project)?;
+                (runtime.block_on(bronze::open_table(lake, name))?, source)
+            }
+        };
+        let silence = match &self.pipeline.bronze.source {
+            SourceKind::Kafka(kafka) => Silence {
+                idle_after: kafka.idle_after,
+                quiet_after: kafka.quiet_after,
+            },
+            SourceKind::Files(_) => FILES_SILENCE,
+        };
+        let policy = self.pipeline.bronze.commit;
+        let clock = lake.clock().clone();
+        let mut layer = BronzeLayer::new(name, table, source, policy, silence, clock, runtime.clone());
+        if let Some(on_bronze) = &self.components.on_bronze {
+            on_bronze(layer.committed());
+        }
+        self.tally.position = layer.position();
+        let target = if self.options.once { Some(layer.ends()?) } else { None };
+        self.open = Some((layer, target));
+        Ok(())
+    }
+}
+
+impl LayerLoop for BronzeLoop<'_> {
+    fn name(&self) -> (&str, &'static str) {
+        (&self.pipeline.name, "bronze")
+    }
+
+    fn turn(&mut self, _upstream_done: bool, last: bool) -> Result<Turn> {
+        if self.open.is_none() {
+            self.open()?;
+        }
+        let Some((layer, target)) = &mut self.open else {
+            return Ok(Turn::Waiting);
+        };
+        let began = Instant::now();
+        let ended = target.as_ref().is_some_and(|ends| layer.reached(ends));
+        let done = if ended {
+            layer.end(self.options.close_windows)?
+        } else if last {
+            layer.commit()?
+        } else {
+            layer.step()?
+        };
+        if let Some(done) = done {
+            if let Some(on_bronze) = &self.components.on_bronze {
+                on_bronze(layer.committed());
+            }
+            self.tally.rows_in += done.rows as u64;
+            self.tally.rows_out += done.rows as u64;
+            self.tally.position = done.position;
+            note(
+                &self.pipeline.name,
+                "bronze",
+                done.rows as u64,
+                done.rows as u64,
+                done.position,
+                began,
+                self.components,
+            );
+        }
+        match (ended, done) {
+            (true, _) => Ok(Turn::Ended),
+            (false, Some(_)) => Ok(Turn::Progress),
+            (false, None) => Ok(Turn::Waiting),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.open = None;
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+}
+
+/// Silver under the driver.
+pub struct SilverLoop<'a> {
+    components: &'a Components,
+    pipeline: &'a Pipeline,
+    options: &'a Options,
+    open: Option<SilverLayer>,
+    lock: Option<Lock>,
+    tally: Tally,
+}
+
+impl<'a> SilverLoop<'a> {
+    /// Not yet opened.
+    pub fn new(components: &'a Components, pipeline: &'a Pipeline, options: &'a Options) -> Self {
+        Self {
+            components,
+            pipeline,
+            options,
+            open: None,
+            lock: None,
+            tally: Tally {
+                layer: "silver",
+                fates: Some(Fates::default()),
+                ..Tally::default()
+            },
+        }
+    }
+}
+
+impl LayerLoop for SilverLoop<'_> {
+    fn name(&self) -> (&str, &'static str) {
+        (&self.pipeline.name, "silver")
+    }
+
+    fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn> {
+        let Components {
+            lake, project, runtime, ..
+        } = self.components;
+        let name = &self.pipeline.name;
+        if last {
+            return Ok(Turn::Ended);
+        }
+        if self.lock.is_none() {
+            self.lock = Some(Lock::take(lake, name, "silver")?);
+        }
+        if self.open.is_none() {
+            self.open = runtime.block_on(SilverLayer::open(lake, project, self.pipeline, self.options.adopt))?;
+        }
+        let ends = upstream_done && self.options.once;
+        let Some(layer) = &mut self.open else {
+            return if ends {
+                Err(no_upstream("silver", "bronze", name))
+            } else {
+                Ok(Turn::Waiting)
+            };
+        };
+        self.tally.position = layer.position();
+        let began = Instant::now();
+        let Some(done) = runtime.block_on(layer.step(self.pipeline.silver.commit.max_rows))? else {
+            return Ok(if ends { Turn::Ended } else { Turn::Waiting });
+        };
+        self.tally.rows_in += u64::try_from(done.rows).unwrap_or(0);
+        self.tally.rows_out += done.fates.accepted;
+        self.tally.position = done.position;
+        for (reason, rows) in done.fates.rejected() {
+            metrics::rejected(name, reason, rows);
+        }
+        if let Some(fates) = &mut self.tally.fates {
+            fates.add(&done.fates);
+        }
+        let read = u64::try_from(done.rows).unwrap_or(0);
+        note(
+            name,
+            "silver",
+            read,
+            done.fates.accepted,
+            done.position,
+            began,
+            self.components,
+        );
+        Ok(Turn::Progress)
+    }
+
+    fn forget(&mut self) {
+        self.open = None;
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+}
+
+/// All gold tables of a pipeline under the driver.
+pub struct GoldLoop<'a> {
+    components: &'a Components,
+    pipeline: &'a Pipeline,
+    options: &'a Options,
+    open: Vec<GoldLayer>,
+    lock: Option<Lock>,
+    tally: Tally,
+}
+
+impl<'a> GoldLoop<'a> {
+    /// Not yet opened.
+    pub fn new(components: &'a Components, pipeline: &'a Pipeline, options: &'a Options) -> Self {
+        Self {
+            components,
+            pipeline,
+            options,
+            open: Vec::new(),
+            lock: None,
+            tally: Tally {
+                layer: "gold",
+                late: Some(0),
+                ..Tally::default()
+            },
+        }
+    }
+
+    /// Opens all tables, or none while silver is not there.
+    fn open(&mut self) -> Result<()> {
+        let Components { lake, runtime, .. } = self.components;
+        let mut open = Vec::new();
+        for definition in &self.pipeline.gold {
+            match runtime.block_on(GoldLayer::open(lake, self.pipeline, definition, self.options.adopt))? {
+                Some(layer) => open.push(layer),
+                None => return Ok(()),
+            }
+        }
+        self.open = open;
+        Ok(())
+    }
+}
+
+impl LayerLoop for GoldLoop<'_> {
+    fn name(&self) -> (&str, &'static str) {
+        (&self.pipeline.name, "gold")
+    }
+
+    fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn> {
+        let Components { lake, runtime, .. } = self.components;
+        let name = &self.pipeline.name;
+        if last {
+            return Ok(Turn::Ended);
+        }
+        if self.lock.is_none() {
+            self.lock = Some(Lock::take(lake, name, "gold")?);
+        }
+        if self.open.is_empty() {
+            self.open()?;
+        }
+        let ends = upstream_done && self.options.once;
+        if self.open.is_empty() {
+            return if ends {
+                Err(no_upstream("gold", "silver", name))
+            } else {
+                Ok(Turn::Waiting)
+            };
+        }
+        let mut moved = false;
+        for layer in &mut self.open {
+            let began = Instant::now();
+            if let Some(done) = runtime.block_on(layer.step(self.pipeline.silver.commit.max_rows))? {
+                moved = true;
+                self.tally.rows_in += done.rows as u64;
+                self.tally.rows_out += done.closed_rows as u64;
+                self.tally.late = self.tally.late.map(|late| late + done.late as u64);
+                metrics::late(name, done.late as u64);
+                let (read, wrote) = (done.rows as u64, done.closed_rows as u64);
+                note(name, "gold", read, wrote, done.position, began, self.components);
+            }
+        }
+        self.tally.position = self.open.iter().map(GoldLayer::position).min().unwrap_or(0);
+        Ok(match (moved, ends) {
+            (true, _) => Turn::Progress,
+            (false, true) => Turn::Ended,
+            (false, false) => Turn::Waiting,
+        })
+    }
+
+    fn forget(&mut self) {
+        self.open.clear();
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+}
+
+/// One line of log and the metrics of a committed step.
+fn note(
+    pipeline: &str,
+    layer: &'static str,
+    input: u64,
+    output: u64,
+    position: i64,
+    began: Instant,
+    components: &Components,
+) {
+    let seconds = began.elapsed().as_secs_f64();
+    tracing::info!(
+        pipeline,
+        layer,
+        rows_in = input,
+        rows_out = output,
+        position,
+        seconds,
+        "committed"
+    );
+    metrics::step_done(&StepDone {
+        pipeline,
+        layer,
+        input,
+        output,
+        position,
+        seconds,
+        now: components.lake.clock().now(),
+    });
+}
