@@ -1,0 +1,4 @@
+//! Whole definitions, right and wrong.
+
+mod broken;
+mod declared;
