@@ -67,10 +67,17 @@ pub fn silver_schema(silver: &Silver) -> Result<SchemaRef> {
 /// # Errors
 /// `Kind::Definition` where a declared expression does not check.
 pub fn gold_schema(gold: &Gold, silver: &Silver) -> Result<SchemaRef> {
-    let source = silver_schema(silver)?;
-    let mut columns = group_columns(gold, &source);
+    gold_columns(gold, silver_schema(silver)?.as_ref())
+}
+
+/// The columns of a gold table over a silver table with the schema `silver`, in table order.
+///
+/// # Errors
+/// `Kind::Definition` where a declared expression does not check.
+pub fn gold_columns(gold: &Gold, silver: &Schema) -> Result<SchemaRef> {
+    let mut columns = group_columns(gold, silver);
     for aggregate in &gold.columns {
-        let found = check_aggregate(&aggregate.sql, &source, &gold.group_by)
+        let found = check_aggregate(&aggregate.sql, silver, &gold.group_by)
             .map_err(|fault| unsound(&aggregate.name, &fault))?;
         columns.push(column(
             &aggregate.name,

@@ -26,7 +26,7 @@ mod silver;
 #[cfg(test)]
 mod tests;
 
-pub use columns::{EVENT_DATE, LINEAGE, gold_schema, row_schema, silver_schema};
+pub use columns::{EVENT_DATE, LINEAGE, gold_columns, gold_schema, row_schema, silver_schema};
 pub use fingerprint::{changes, describe_gold, describe_silver};
 pub use load::{load, load_one};
 pub use model::*;
