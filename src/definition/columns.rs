@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field as Column, Schema, SchemaRef};
 
 use super::expression::{Fault, check_aggregate, check_scalar, instant};
-use super::{FieldKind, Gold, Silver};
+use super::{Contract, FieldKind, Gold, Lookup, Silver};
 use crate::error::{Error, Kind, Result};
 
 /// Silver's partition column, the UTC date of the event time.
@@ -37,7 +37,7 @@ impl FieldKind {
 /// # Errors
 /// `Kind::Definition` where a derived column does not check.
 pub fn row_schema(silver: &Silver) -> Result<Schema> {
-    let mut columns = event_columns(silver);
+    let mut columns = event_columns(&silver.contract, &silver.lookups);
     for derive in &silver.derive {
         let found =
             check_scalar(&derive.sql, &Schema::new(columns.clone())).map_err(|fault| unsound(&derive.name, &fault))?;
@@ -92,9 +92,9 @@ pub fn gold_columns(gold: &Gold, silver: &Schema) -> Result<SchemaRef> {
 }
 
 /// Contract and looked-up columns: what the first derived column sees.
-pub(super) fn event_columns(silver: &Silver) -> Vec<Column> {
+pub(super) fn event_columns(contract: &Contract, lookups: &[Lookup]) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
-    for field in &silver.contract.fields {
+    for field in &contract.fields {
         columns.push(column(
             &field.name,
             field.kind.data_type(),
@@ -102,7 +102,7 @@ pub(super) fn event_columns(silver: &Silver) -> Vec<Column> {
             &field.description,
         ));
     }
-    for lookup in &silver.lookups {
+    for lookup in lookups {
         for (name, kind) in &lookup.take {
             let comment = format!(
                 "{name} of {}, looked up by {}",

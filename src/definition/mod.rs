@@ -4,17 +4,30 @@
 //! checks them all, and either returns [`Pipeline`]s in which every name resolves and every expression has a type,
 //! or every [`Problem`] it found at once. Checking reads the declared files and nothing else.
 
+mod bronze;
 mod columns;
+mod commit;
 mod contract;
 pub mod expression;
+mod fingerprint;
+mod gold;
+mod load;
 mod model;
 mod names;
 mod near;
 mod problem;
 mod raw;
+mod reference;
 #[cfg(test)]
 mod samples;
+mod secret;
+pub mod settings;
+mod silver;
+#[cfg(test)]
+mod tests;
 
 pub use columns::{EVENT_DATE, LINEAGE, gold_columns, gold_schema, row_schema, silver_schema};
+pub use fingerprint::{changes, describe_gold, describe_silver};
+pub use load::{load, load_one};
 pub use model::*;
 pub use problem::Problem;

@@ -14,6 +14,8 @@ pub struct Fault {
     pub message: String,
     /// What to write instead, where we can tell.
     pub suggestion: Option<String>,
+    /// The column that is not there, where that is what is wrong.
+    pub unknown: Option<String>,
 }
 
 impl Fault {
@@ -21,6 +23,7 @@ impl Fault {
         Self {
             message: message.into(),
             suggestion: None,
+            unknown: None,
         }
     }
 
@@ -38,6 +41,7 @@ impl Fault {
             return Self {
                 message: format!("there is no column {:?}", field.name),
                 suggestion: did_you_mean(&field.name, names),
+                unknown: Some(field.name.clone()),
             };
         }
         let text = error.strip_backtrace();

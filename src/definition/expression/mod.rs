@@ -96,6 +96,16 @@ pub fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// The expression as the parser understood it: without comments, with one spelling of white space.
+/// Text that does not parse stays as it is.
+pub fn canonical(sql: &str) -> String {
+    let state = SESSION.state();
+    let dialect = state.config_options().sql_parser.dialect;
+    state
+        .sql_to_expr(sql, &dialect)
+        .map_or_else(|_| sql.trim().to_owned(), |parsed| parsed.to_string())
+}
+
 fn scope(schema: &Schema) -> Result<DFSchema, Fault> {
     DFSchema::try_from(schema.clone()).map_err(|error| Fault::of(&error, schema))
 }

@@ -18,7 +18,7 @@ pub(super) fn interpolate(text: &str, env: Env<'_>) -> Result<(String, bool), St
             continue;
         }
         let Some((inside, after)) = tail.split_once('}') else {
-            return Err(format!("${{ without }} in {text:?}"));
+            return Err("has ${ without }".to_owned());
         };
         out.push_str(before);
         out.push_str(&value(inside, env)?);

@@ -1,0 +1,238 @@
+//! Settings of the program, not of a pipeline: `medallion.toml`, then `MEDALLION_*` variables, then flags.
+//!
+//! None of them changes a row of any table.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::raw::{Env, Reader, Report, Spot, parse_toml};
+use super::{Problem, Secret, secret};
+use crate::error::{Error, Result};
+
+/// The file of settings in the project's directory.
+pub const FILE: &str = "medallion.toml";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The project's directory: `layers/`, `schemas/`, `data/`.
+    pub project: PathBuf,
+    /// Where the tables are: a URL (`s3://...`, `file:///...`), or a directory, relative to the project.
+    pub lake: String,
+    /// The directory of checkpoints, relative to the project; a cache.
+    pub checkpoints: PathBuf,
+    /// Where metrics are served; none: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged, `info` or `medallion=debug,warn`.
+    pub log: String,
+    /// Options of the object store (`aws_region`, `aws_endpoint`, ...), added to what its own variables say.
+    pub store: BTreeMap<String, Secret>,
+}
+
+/// Flags given on the command line; each wins over file and environment.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--lake`.
+    pub lake: Option<String>,
+    /// `--metrics`, an address or `off`.
+    pub metrics: Option<String>,
+    /// `--log-format`.
+    pub log_format: Option<String>,
+    /// `--log`.
+    pub log: Option<String>,
+}
+
+impl Settings {
+    /// The settings where nothing is set.
+    pub fn defaults(project: &Path) -> Self {
+        Self {
+            project: project.to_owned(),
+            lake: "data/lake".to_owned(),
+            checkpoints: PathBuf::from("checkpoints"),
+            metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            log_format: LogFormat::Text,
+            log: "info".to_owned(),
+            store: BTreeMap::new(),
+        }
+    }
+
+    /// Puts `flags` over the settings.
+    ///
+    /// # Errors
+    /// `Kind::Definition` where a flag's value does not parse.
+    pub fn with(mut self, flags: Overrides) -> Result<Self> {
+        let mut report = Report::new(Path::new("command line"));
+        let values = [
+            ("lake", flags.lake),
+            ("metrics", flags.metrics),
+            ("log_format", flags.log_format),
+            ("log", flags.log),
+        ];
+        for (key, value) in values {
+            if let Some(value) = value {
+                let flag = format!("--{}", key.replace('_', "-"));
+                self.set(key, &value, &Spot::new(0, flag), &mut report);
+            }
+        }
+        checked(self, report.into_problems())
+    }
+
+    fn set(&mut self, key: &str, value: &str, at: &Spot, report: &mut Report) {
+        if value.trim().is_empty() {
+            report.add(at, "must not be empty", None);
+            return;
+        }
+        match key {
+            "lake" => value.trim_end_matches('/').clone_into(&mut self.lake),
+            "checkpoints" => self.checkpoints = PathBuf::from(value),
+            "log" => value.clone_into(&mut self.log),
+            "metrics" if value == "off" => self.metrics = None,
+            "metrics" => match value.parse() {
+                Ok(address) => self.metrics = Some(address),
+                Err(_) => report.add(
+                    at,
+                    format!("{value:?} is not an address"),
+                    Some("127.0.0.1:9464, or off".to_owned()),
+                ),
+            },
+            "log_format" => match value {
+                "text" => self.log_format = LogFormat::Text,
+                "json" => self.log_format = LogFormat::Json,
+                _ => report.add(
+                    at,
+                    format!("{value:?} is not a log format"),
+                    Some("text or json".to_owned()),
+                ),
+            },
+            _ => report.add(at, "is no setting", None),
+        }
+    }
+}
+
+const KEYS: [&str; 5] = ["lake", "checkpoints", "metrics", "log_format", "log"];
+
+/// The settings of `medallion.toml`, where there is one, with `MEDALLION_*` over them.
+///
+/// # Errors
+/// `Kind::Definition` with all problems of both.
+pub fn load_settings(project: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Settings> {
+    let mut settings = Settings::defaults(project);
+    let here = project.as_os_str().is_empty() || project == Path::new(".");
+    let file = if here { PathBuf::from(FILE) } else { project.join(FILE) };
+    let mut problems = Vec::new();
+    if file.exists() {
+        let mut report = Report::new(&file);
+        from_file(&mut settings, project, env, &mut report);
+        problems.append(&mut report.into_problems());
+    }
+    let mut report = Report::new(Path::new("environment"));
+    for key in KEYS {
+        let variable = format!("MEDALLION_{}", key.to_uppercase());
+        if let Some(value) = env(&variable) {
+            settings.set(key, &value, &Spot::new(0, variable.as_str()), &mut report);
+        }
+    }
+    problems.append(&mut report.into_problems());
+    checked(settings, problems)
+}
+
+fn from_file(settings: &mut Settings, project: &Path, env: Env<'_>, report: &mut Report) {
+    let Some(text) = report.read() else { return };
+    let Some(root) = parse_toml(&text, env, report) else {
+        return;
+    };
+    let Some(mut reader) = Reader::new(&root, "", report) else {
+        return;
+    };
+    for key in KEYS {
+        if let Some(value) = reader.text(key, report) {
+            settings.set(key, &value.value, &value.at, report);
+        }
+    }
+    if let Some(store) = reader.table("store", report) {
+        let options = secret::options(&store, project, env, report);
+        settings.store = options
+            .into_iter()
+            .map(|(name, written)| (name, written.value))
+            .collect();
+    }
+    reader.finish(report);
+}
+
+fn checked(settings: Settings, problems: Vec<Problem>) -> Result<Settings> {
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(Error::definition(problems))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(text: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), text).unwrap();
+        folder
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_variables_over_the_file() {
+        let folder = project("lake = \"s3://file/lake/\"\nlog = \"warn\"\nlog_format = \"json\"\nmetrics = \"off\"\n");
+        let env = |name: &str| match name {
+            "MEDALLION_LOG" => Some("debug".to_owned()),
+            "MEDALLION_METRICS" => Some("127.0.0.1:1".to_owned()),
+            _ => None,
+        };
+        let settings = load_settings(folder.path(), &env).unwrap();
+        assert_eq!(
+            (settings.lake.as_str(), settings.log.as_str()),
+            ("s3://file/lake", "debug")
+        );
+        assert_eq!(settings.log_format, LogFormat::Json);
+        let flags = Overrides {
+            metrics: Some("off".to_owned()),
+            lake: Some("here".to_owned()),
+            ..Overrides::default()
+        };
+        let settings = settings.with(flags).unwrap();
+        assert_eq!((settings.lake.as_str(), settings.metrics), ("here", None));
+    }
+
+    #[test]
+    fn without_a_file_the_defaults_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = load_settings(folder.path(), &|_| None).unwrap();
+        assert_eq!(settings.lake, "data/lake");
+        assert_eq!(settings.metrics.unwrap().to_string(), "127.0.0.1:9464");
+    }
+
+    #[test]
+    fn problems_of_file_and_environment_come_together() {
+        let folder = project("lakes = \"x\"\nmetrics = \"nowhere\"\n[store]\naws_secret_access_key = \"abc\"\n");
+        let env = |name: &str| (name == "MEDALLION_LOG_FORMAT").then(|| "xml".to_owned());
+        let error = load_settings(folder.path(), &env).unwrap_err();
+        let told: Vec<_> = error.problems().iter().map(|it| (it.line, it.key.as_str())).collect();
+        let expected = [
+            (1, "lakes"),
+            (2, "metrics"),
+            (4, "store.aws_secret_access_key"),
+            (0, "MEDALLION_LOG_FORMAT"),
+        ];
+        assert_eq!(told, expected);
+        assert!(!error.to_string().contains("abc"), "{error}");
+    }
+}

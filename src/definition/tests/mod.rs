@@ -1,0 +1,6 @@
+//! Whole definitions, right and wrong.
+
+mod broken;
+mod broken_files;
+mod broken_layers;
+mod declared;
