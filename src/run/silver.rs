@@ -55,6 +55,14 @@ impl SilverLayer {
         let app = names::silver_position(name);
         let position = silver.txn(&app).unwrap_or(0);
         let rejects_position = rejects.txn(&app).unwrap_or(0);
+        let changed = silver.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str());
+        if adopt && changed && rejects_position > position {
+            return Err(Error::new(
+                Kind::Definition,
+                format!("a step of {name} from seq {position} to {rejects_position} is half committed"),
+            )
+            .with_next("run once with the old definition, so that it is finished, then apply the new one"));
+        }
         tables::same_definition(&mut silver, adopt, position).await?;
         tables::same_definition(&mut rejects, adopt, rejects_position).await?;
         let generation = silver.stored().generation.clone().unwrap_or_default();

@@ -1,11 +1,11 @@
 //! A pipeline's tables as their layers want them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
 use super::names;
-use crate::definition::{Gold, Pipeline, Silver, describe_gold, describe_silver};
+use crate::definition::{Gold, Pipeline, Silver, changes, describe_gold, describe_silver};
 use crate::error::{Error, Kind, Result};
 use crate::layer::{bronze, gold, silver};
 use crate::table::{Table, TableSpec};
@@ -84,7 +84,7 @@ pub fn gold(
         append_only: false,
         app_prefix: names::gold_prefix(&pipeline.name, &definition.name),
         fingerprint: definition.fingerprint.clone(),
-        definition: describe_gold(definition),
+        definition: describe_gold(definition, &pipeline.silver),
         generation: generation(),
         upstream: upstream.to_owned(),
     };
@@ -117,7 +117,17 @@ pub async fn same_definition(table: &mut Table, adopt: bool, position: i64) -> R
         );
         return Ok(());
     }
-    let changed = changes(table.stored().definition.as_deref(), &wanted.definition);
+    let stored: BTreeMap<String, String> = table
+        .stored()
+        .definition
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let stored: Vec<(String, String)> = stored.into_iter().collect();
+    let changed = match changes(&stored, &wanted.definition) {
+        changed if changed.is_empty() => "the way it is read".to_owned(),
+        changed => changed.join("; "),
+    };
     Err(Error::new(
         Kind::Definition,
         format!("another definition wrote {}; what changed: {changed}", wanted.path),
@@ -128,39 +138,18 @@ pub async fn same_definition(table: &mut Table, adopt: bool, position: i64) -> R
     ))
 }
 
-/// The keys whose values differ, each with both values.
-fn changes(stored: Option<&str>, wanted: &[(String, String)]) -> String {
-    let stored: BTreeMap<String, String> = stored
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    let wanted: BTreeMap<String, String> = wanted.iter().cloned().collect();
-    let keys: BTreeSet<&String> = stored.keys().chain(wanted.keys()).collect();
-    let shown = |value: Option<&String>| value.map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"));
-    let changed: Vec<String> = keys
-        .into_iter()
-        .filter(|key| stored.get(*key) != wanted.get(*key))
-        .map(|key| format!("{key} was {}, is {}", shown(stored.get(key)), shown(wanted.get(key))))
-        .collect();
-    if changed.is_empty() {
-        return "the way it is read".to_owned();
+/// Every table of a pipeline.
+///
+/// # Errors
+/// Those of compiling the definition.
+pub fn all(pipeline: &Pipeline) -> Result<Vec<TableSpec>> {
+    let plan = silver::Plan::compile(&pipeline.silver)?;
+    let (silver_table, rejects) = silver(&pipeline.name, &pipeline.silver, &plan, "");
+    let mut specs = vec![bronze(&pipeline.name), silver_table, rejects];
+    for definition in &pipeline.gold {
+        let plan = gold::Plan::compile(definition, &pipeline.silver.event_time, &plan.schema())?;
+        let (gold_table, late) = gold(pipeline, definition, &plan, "")?;
+        specs.extend([gold_table, late]);
     }
-    changed.join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_changed_definition_is_named_key_by_key() {
-        let stored = r#"{"expect.a":"x > 0 reject","max_ahead":"1h"}"#;
-        let wanted = [
-            ("expect.b".to_owned(), "y reject".to_owned()),
-            ("max_ahead".to_owned(), "1h".to_owned()),
-        ];
-        assert_eq!(
-            changes(Some(stored), &wanted),
-            "expect.a was `x > 0 reject`, is nothing; expect.b was nothing, is `y reject`"
-        );
-    }
+    Ok(specs)
 }

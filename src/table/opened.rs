@@ -178,6 +178,7 @@ impl Table {
         let mut spec = self.spec.clone();
         spec.generation = self.stored.generation.clone().unwrap_or_default();
         spec.upstream = self.stored.upstream.clone().unwrap_or_default();
+        self.require_compatible(&spec).await?;
         let metadata = self.keep_id(spec.metadata()?).await?;
         let version = self
             .commit(
@@ -189,6 +190,35 @@ impl Table {
             .await?;
         self.stored.fingerprint = Some(self.spec.fingerprint.clone());
         Ok(version)
+    }
+
+    /// New columns may come, at null for the rows that are there; nothing else may change without rewriting rows.
+    async fn require_compatible(&self, spec: &TableSpec) -> Result<()> {
+        let what = || format!("the metadata of {}", self.spec.path);
+        let delta = load(&self.log)
+            .await?
+            .ok_or_else(|| Error::new(Kind::Damaged, what()))?;
+        let metadata = delta.snapshot().or_fail(Kind::Damaged, what)?.metadata().clone();
+        let old = metadata.parse_schema().or_fail(Kind::Damaged, what)?;
+        let new = spec.struct_type()?;
+        let kept = old.fields().all(|field| {
+            new.field(field.name())
+                .is_some_and(|found| found.data_type() == field.data_type())
+        });
+        let null_where_new = new
+            .fields()
+            .all(|field| old.field(field.name()).is_some() || field.is_nullable());
+        if kept && null_where_new && *metadata.partition_columns() == spec.partition_by {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Definition,
+            format!(
+                "the changed definition gives {} other columns, which its rows do not have",
+                spec.path
+            ),
+        )
+        .with_next("replay the layer: `medallion replay` rebuilds its rows"))
     }
 
     /// Our positions as they are: put into a commit that moves none, so that two writers still exclude each other.

@@ -1,0 +1,270 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "medallion",
+    version,
+    about = "From a Kafka topic of JSON events to bronze, silver and gold Delta tables, each row exactly once",
+    after_help = "Examples:\n  \
+        medallion demo                              the whole pipeline on an embedded broker, in a minute\n  \
+        medallion check                             are the definitions right?\n  \
+        medallion run -p view_log                   run the three layers of one pipeline\n  \
+        medallion run gold --once                   one layer, up to what is there now, then exit\n  \
+        medallion status                            where each layer stands\n  \
+        medallion audit -p view_log                 prove that no row is lost, doubled or misplaced\n\n\
+        Exit codes: 0 ok, 1 runtime error, 2 usage, 3 the audit failed, 4 invalid definitions"
+)]
+pub struct Args {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Directory with layers/, schemas/, data/ and medallion.toml
+    #[arg(long, global = true, default_value = ".", env = "MEDALLION_PROJECT", value_name = "DIR")]
+    pub project: PathBuf,
+    /// The lake: a directory, file:// or s3:// URL [default: data/lake]
+    #[arg(long, global = true, value_name = "URL")]
+    pub lake: Option<String>,
+    /// Where /metrics is served while running, or `off` [default: 127.0.0.1:9464]
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub metrics: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// How log lines look on stderr: text or json [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// What is logged, for example `debug` or `medallion=debug,warn` [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For programs: one JSON value
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the layers: all of them, or one
+    #[command(after_help = "Examples:\n  medallion run\n  medallion run bronze -p view_log\n  \
+        medallion run --once --close-windows   for batch input and tests: everything that is there, then end")]
+    Run(Run),
+    /// Rebuild a layer's history, and what is computed from it, after its definition changed
+    #[command(after_help = "Examples:\n  medallion replay silver -p view_log   silver and rejects from bronze, then gold\n  \
+        medallion replay gold                 gold from silver\n\n\
+        Readers see the old tables until one commit swaps each of them.")]
+    Replay(Replay),
+    /// Show where each layer stands: position, lag, watermark
+    Status(Status),
+    /// Prove the tables: recompute everything from bronze and compare; exit code 3 if a row differs
+    Audit(Audit),
+    /// Check all definitions and say everything that is wrong with them
+    Check,
+    /// Ask the tables in SQL, read-only
+    #[command(after_help = "Example:\n  medallion query \
+        \"select * from view_log.views_per_minute order by minute_timestamp desc limit 5\"\n\n\
+        Tables: PIPELINE.bronze, PIPELINE.silver, PIPELINE.rejects, PIPELINE.GOLD_TABLE, PIPELINE.late_GOLD_TABLE")]
+    Query(Query),
+    /// Write records into a Kafka topic: generated view events, or the lines of a file
+    #[command(after_help = "Examples:\n  \
+        medallion produce --topic view_log --count 1000000 --partitions 6\n  \
+        medallion produce --topic web_requests --file requests.ndjson.gz --key request_id --partitions 4")]
+    Produce(Produce),
+    /// Run the whole pipeline on an embedded broker with generated events
+    Demo(Demo),
+    /// Accept that records are lost upstream, record that in bronze, and let `run` go on
+    AcceptGap(AcceptGap),
+    /// Keep the tables small: log checkpoint, log cleanup, compaction, vacuum
+    Maintain(Maintain),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A layer, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayerName {
+    /// Records as they came
+    Bronze,
+    /// Valid, deduplicated, enriched events
+    Silver,
+    /// Per-window aggregates
+    Gold,
+}
+
+/// `run`.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Only this layer
+    pub layer: Option<LayerName>,
+    /// Only this pipeline
+    #[arg(short, long)]
+    pub pipeline: Option<String>,
+    /// Up to what is there now, then exit with a one-line JSON summary
+    #[arg(long)]
+    pub once: bool,
+    /// The input has ended: close every window (later events of closed windows are late)
+    #[arg(long, requires = "once")]
+    pub close_windows: bool,
+    /// Apply a changed definition to new rows and leave the rows that are there as they are
+    #[arg(long)]
+    pub apply_from_here: bool,
+}
+
+/// `replay`.
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    /// silver (and gold after it), or gold
+    #[arg(value_parser = ["silver", "gold"])]
+    pub layer: String,
+    /// Only this pipeline
+    #[arg(short, long)]
+    pub pipeline: Option<String>,
+    /// Say what would be rebuilt and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `status`.
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// Only this pipeline
+    #[arg(short, long)]
+    pub pipeline: Option<String>,
+    /// Show it again every two seconds
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `audit`.
+#[derive(Debug, clap::Args)]
+pub struct Audit {
+    /// Only this pipeline
+    #[arg(short, long)]
+    pub pipeline: Option<String>,
+}
+
+/// `query`.
+#[derive(Debug, clap::Args)]
+pub struct Query {
+    /// One SELECT
+    pub sql: String,
+    /// Print at most this many rows
+    #[arg(long, default_value_t = 1000)]
+    pub limit: usize,
+}
+
+/// `produce`.
+#[derive(Debug, clap::Args)]
+pub struct Produce {
+    /// The topic; made if it is not there
+    #[arg(long)]
+    pub topic: String,
+    /// Bootstrap servers
+    #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092")]
+    pub brokers: String,
+    /// Partitions of a topic that is made
+    #[arg(long, default_value_t = 6)]
+    pub partitions: i32,
+    /// librdkafka options, NAME=VALUE; repeat; secrets as NAME=env:VARIABLE or NAME=file:PATH
+    #[arg(short = 'X', value_name = "NAME=VALUE")]
+    pub option: Vec<String>,
+    /// Send the lines of this NDJSON file (.gz and .zst too) instead of generated events
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// With --file: the JSON field that is the record's key; without, records have none
+    #[arg(long, requires = "file", value_name = "FIELD")]
+    pub key: Option<String>,
+    /// With --file: the JSON field with the record's timestamp (RFC 3339); without, now
+    #[arg(long, requires = "file", value_name = "FIELD")]
+    pub timestamp: Option<String>,
+    /// Number of events
+    #[arg(long, default_value_t = 100_000)]
+    pub count: u64,
+    /// Index of the first event: the same seed and index is the same event
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// Seed of the generator
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Events sent per second; 0: as fast as possible
+    #[arg(long, default_value_t = 0)]
+    pub rate: u64,
+    /// Events per second of event time
+    #[arg(long, default_value_t = 1000)]
+    pub event_rate: u64,
+    /// Event time of event 0, RFC 3339; `now` for the present [default: 2024-01-01T00:00:00Z]
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// Share of duplicates
+    #[arg(long, default_value_t = 0.05)]
+    pub duplicates: f64,
+    /// Share of late events
+    #[arg(long, default_value_t = 0.01)]
+    pub late: f64,
+    /// Share of events out of order
+    #[arg(long, default_value_t = 0.10)]
+    pub out_of_order: f64,
+    /// Share of invalid events
+    #[arg(long, default_value_t = 0.01)]
+    pub invalid: f64,
+}
+
+/// `demo`.
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// Events of this run
+    #[arg(long, default_value_t = 250_000)]
+    pub events: u64,
+}
+
+/// `accept-gap`.
+#[derive(Debug, clap::Args)]
+pub struct AcceptGap {
+    /// The pipeline
+    #[arg(short, long)]
+    pub pipeline: String,
+    /// Record the loss; without, only show what is missing
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `maintain`.
+#[derive(Debug, clap::Args)]
+pub struct Maintain {
+    /// Only this pipeline
+    #[arg(short, long)]
+    pub pipeline: Option<String>,
+    /// Size of compacted files in MiB
+    #[arg(long, default_value_t = 128)]
+    pub target_mib: i64,
+    /// Days that log entries are kept
+    #[arg(long, default_value_t = 7)]
+    pub log_days: u64,
+    /// Hours that removed data files are kept, at least 1
+    #[arg(long, default_value_t = 168)]
+    pub vacuum_hours: u64,
+}

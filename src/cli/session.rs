@@ -1,0 +1,106 @@
+//! What every command starts from: settings, definitions, lake, logs.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use tokio::runtime::Handle;
+use tracing_subscriber::EnvFilter;
+
+use super::args::{Global, Output};
+use crate::clock::Clock;
+use crate::definition::settings::{LogFormat, Overrides, Settings, load_settings};
+use crate::definition::{Pipeline, load};
+use crate::error::{Context, Error, Kind, Result};
+use crate::table::Lake;
+
+/// Settings in force and the means to reach the lake.
+pub struct Session {
+    /// The settings in force.
+    pub settings: Settings,
+    /// How results are printed.
+    pub output: Output,
+    /// The I/O runtime.
+    pub runtime: Handle,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// The process environment as definitions see it.
+pub fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl Session {
+    /// Reads the settings and starts the log.
+    pub fn open(global: &Global, runtime: Handle) -> Result<Self> {
+        let overrides = Overrides {
+            lake: global.lake.clone(),
+            metrics: global.metrics.clone(),
+            log_format: global.log_format.clone(),
+            log: global.log.clone(),
+        };
+        let settings = load_settings(&global.project, &env)?.with(overrides)?;
+        start_log(&settings)?;
+        Ok(Self {
+            settings,
+            output: global.output,
+            runtime,
+            clock: Clock::system(),
+        })
+    }
+
+    /// The project's directory.
+    pub fn project(&self) -> &PathBuf {
+        &self.settings.project
+    }
+
+    /// All declared pipelines, or the one named.
+    pub fn pipelines(&self, only: Option<&str>) -> Result<Vec<Pipeline>> {
+        let pipelines = load(self.project(), &env)?;
+        let Some(only) = only else {
+            return Ok(pipelines);
+        };
+        let names: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
+        let found: Vec<Pipeline> = pipelines.into_iter().filter(|pipeline| pipeline.name == only).collect();
+        if found.is_empty() {
+            return Err(Error::new(Kind::Usage, format!("there is no pipeline {only}"))
+                .with_next(format!("declared are: {}", names.join(", "))));
+        }
+        Ok(found)
+    }
+
+    /// The lake.
+    pub fn lake(&self) -> Result<Lake> {
+        let location = &self.settings.lake;
+        let location = if location.contains("://") || PathBuf::from(location).is_absolute() {
+            location.clone()
+        } else {
+            self.project().join(location).to_string_lossy().into_owned()
+        };
+        self.runtime.block_on(Lake::open(&location, self.clock.clone()))
+    }
+
+    /// Whether results go out as JSON.
+    pub fn json(&self) -> bool {
+        self.output == Output::Json
+    }
+}
+
+fn start_log(settings: &Settings) -> Result<()> {
+    let filter = EnvFilter::try_new(&settings.log)
+        .or_fail(Kind::Usage, || format!("log filter {}", settings.log))?
+        // Libraries repeat what our own lines say, or speak of what we expect and handle.
+        .add_directive("deltalake_core=error".parse().or_fail(Kind::Bug, || "log filter")?)
+        .add_directive("delta_kernel=error".parse().or_fail(Kind::Bug, || "log filter")?)
+        .add_directive("buoyant_kernel=error".parse().or_fail(Kind::Bug, || "log filter")?);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    let started = match settings.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|error| Error::new(Kind::Bug, format!("starting the log: {error}")))
+}
