@@ -137,7 +137,10 @@ mod tests {
     fn a_new_partition_that_does_not_begin_at_zero_is_a_loss() {
         let losses = check_positions(&at(&[(0, 1)]), &at(&[(0, 0), (1, 40)]), &at(&[(0, 1), (1, 50)]));
         assert_eq!(losses.len(), 1);
-        assert_eq!((losses[0].from, losses[0].to, losses[0].reason), (0, 40, LossReason::Expired));
+        assert_eq!(
+            (losses[0].from, losses[0].to, losses[0].reason),
+            (0, 40, LossReason::Expired)
+        );
     }
 
     #[test]

@@ -88,7 +88,10 @@ mod tests {
             sent += 1;
         }
         assert!(sent * (200 + OVERHEAD) <= AHEAD);
-        assert!((sent + 1) * (200 + OVERHEAD) > AHEAD, "it closes no earlier than it must");
+        assert!(
+            (sent + 1) * (200 + OVERHEAD) > AHEAD,
+            "it closes no earlier than it must"
+        );
         assert!(gate.may_send(1, 200), "each partition counts alone");
 
         let half = Positions::from([(PartitionId::new("t", 0), sent as i64 / 2)]);

@@ -50,7 +50,9 @@ impl Broker {
         crate::source::kafka::check_topic(topic)?;
         self.cluster
             .create_topic(topic, partitions, 1)
-            .or_fail(Kind::Unavailable, || format!("creating topic `{topic}` in the embedded broker"))
+            .or_fail(Kind::Unavailable, || {
+                format!("creating topic `{topic}` in the embedded broker")
+            })
     }
 
     /// Stops answering, as a broker that went down; its records stay.

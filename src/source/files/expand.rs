@@ -18,8 +18,9 @@ pub(super) fn expand(base: &Path, patterns: &[String]) -> Result<BTreeMap<String
         let escaped_base = glob::Pattern::escape(&base.to_string_lossy());
         // An absolute pattern replaces the base, as it does when joining paths.
         let absolute = Path::new(&escaped_base).join(pattern);
-        let matches = glob::glob(&absolute.to_string_lossy())
-            .or_fail(Kind::Definition, || format!("the pattern `{pattern}` in `source.paths`"))?;
+        let matches = glob::glob(&absolute.to_string_lossy()).or_fail(Kind::Definition, || {
+            format!("the pattern `{pattern}` in `source.paths`")
+        })?;
         for found in matches {
             let path = found.or_fail(Kind::Unavailable, || format!("looking for files like `{pattern}`"))?;
             if !path.is_file() {

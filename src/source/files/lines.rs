@@ -120,7 +120,10 @@ fn decoder(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     file.rewind()?;
     let file = BufReader::with_capacity(1 << 18, file);
 
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default();
     if magic.starts_with(GZIP_MAGIC) {
         return Ok(Box::new(BufReader::with_capacity(1 << 18, MultiGzDecoder::new(file))));
     }
@@ -184,7 +187,12 @@ mod tests {
         // A gzip file may consist of several members: concatenated files are one.
         let (front, back) = bytes.split_at(1000);
         let members = [gzip(front), gzip(back)].concat();
-        for (name, content) in [("a.ndjson", &bytes), ("a.gz", &members), ("a.zst", &zstd), ("b.json", &zstd)] {
+        for (name, content) in [
+            ("a.ndjson", &bytes),
+            ("a.gz", &members),
+            ("a.zst", &zstd),
+            ("b.json", &zstd),
+        ] {
             let path = dir.path().join(name);
             std::fs::write(&path, content).unwrap();
             let (lines, error) = lines(&path);
@@ -199,7 +207,10 @@ mod tests {
     fn a_file_cut_off_gives_its_whole_lines_and_then_names_file_and_line() {
         let dir = tempfile::tempdir().unwrap();
         let bytes = many();
-        for (name, content) in [("a.gz", gzip(&bytes)), ("a.zst", zstd::encode_all(&bytes[..], 1).unwrap())] {
+        for (name, content) in [
+            ("a.gz", gzip(&bytes)),
+            ("a.zst", zstd::encode_all(&bytes[..], 1).unwrap()),
+        ] {
             let path = dir.path().join(name);
             std::fs::write(&path, &content[..content.len() / 2]).unwrap();
             let (lines, error) = lines(&path);

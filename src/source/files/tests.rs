@@ -53,7 +53,11 @@ fn row(topic: &str, offset: i64, value: &str) -> Row {
 fn files_come_in_sorted_order_whole_whatever_the_size_of_a_poll() {
     let fixture = Fixture::new(
         &["in/*.ndjson", "extra.ndjson"],
-        &[("in/b.ndjson", "b0\nb1\n"), ("in/a.ndjson", "a0\n\na2"), ("extra.ndjson", "x\n")],
+        &[
+            ("in/b.ndjson", "b0\nb1\n"),
+            ("in/a.ndjson", "a0\n\na2"),
+            ("extra.ndjson", "x\n"),
+        ],
     );
     let expected = [
         row("extra.ndjson", 0, "x"),
@@ -79,13 +83,21 @@ fn reading_goes_on_at_the_position_and_takes_what_was_appended() {
 
     fixture.write("a.ndjson", "0\n1\n2\n3\n4\n");
     assert_eq!(source.ends().unwrap()[&PartitionId::new("a.ndjson", 0)], 5);
-    assert_eq!(drain(source.as_mut(), 10), [row("a.ndjson", 3, "3"), row("a.ndjson", 4, "4")]);
+    assert_eq!(
+        drain(source.as_mut(), 10),
+        [row("a.ndjson", 3, "3"), row("a.ndjson", 4, "4")]
+    );
 }
 
 #[test]
 fn a_file_that_shrank_is_a_loss_and_one_that_is_gone_is_none() {
     let fixture = Fixture::new(&["*.ndjson"], &[("a.ndjson", "0\n"), ("b.ndjson", "0\n")]);
-    let at = |offset| Positions::from([(PartitionId::new("a.ndjson", 0), offset), (PartitionId::new("gone", 0), 7)]);
+    let at = |offset| {
+        Positions::from([
+            (PartitionId::new("a.ndjson", 0), offset),
+            (PartitionId::new("gone", 0), 7),
+        ])
+    };
     assert!(fixture.open(&at(1)).is_ok());
     let error = fixture.open(&at(2)).err().unwrap();
     assert_eq!(error.kind(), Kind::DataLoss);
@@ -141,7 +153,9 @@ fn the_fingerprint_of_a_line_is_that_of_its_record() {
     let mut digests = Vec::new();
     let mut source = fixture.open(&Positions::new()).unwrap();
     source
-        .poll(Duration::ZERO, 10, &mut |record| digests.push(RecordDigest::of(&record)))
+        .poll(Duration::ZERO, 10, &mut |record| {
+            digests.push(RecordDigest::of(&record))
+        })
         .unwrap();
     assert_eq!(read(1).as_ref(), Some(&digests[1]));
     assert_ne!(digests[0], digests[1]);

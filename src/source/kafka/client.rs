@@ -175,8 +175,11 @@ impl Client {
 
     /// The error for a broker that does not answer.
     fn unreachable(&self, code: RDKafkaErrorCode) -> Error {
-        self.error(format!("no answer from the broker within {} s ({code})", ANSWER.as_secs()))
-            .with_next("see that the broker runs and mend `source.brokers`; nothing is lost")
+        self.error(format!(
+            "no answer from the broker within {} s ({code})",
+            ANSWER.as_secs()
+        ))
+        .with_next("see that the broker runs and mend `source.brokers`; nothing is lost")
     }
 
     /// An error of kind unavailable that names broker and topic, with librdkafka's last complaint.

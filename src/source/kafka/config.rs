@@ -50,10 +50,8 @@ pub fn check_topic(topic: &str) -> Result<()> {
     if valid_topic(topic) {
         return Ok(());
     }
-    Err(
-        Error::new(Kind::Definition, format!("`{topic}` is not a topic name"))
-            .with_next("use 1 to 249 letters, digits, dots, underscores and hyphens in `source.topic`"),
-    )
+    Err(Error::new(Kind::Definition, format!("`{topic}` is not a topic name"))
+        .with_next("use 1 to 249 letters, digits, dots, underscores and hyphens in `source.topic`"))
 }
 
 /// The consumer's settings for a pipeline whose lag shows up under `group`.
@@ -75,13 +73,17 @@ pub(crate) fn apply_options(
     fixed: &[(&str, &str)],
 ) -> Result<()> {
     for (key, value) in options {
-        let own = matches!(key.as_str(), "bootstrap.servers" | "metadata.broker.list" | "group.id" | "client.id");
+        let own = matches!(
+            key.as_str(),
+            "bootstrap.servers" | "metadata.broker.list" | "group.id" | "client.id"
+        );
         let contradicts = fixed.iter().any(|(name, set)| name == key && *set != value.0);
         if own || contradicts {
-            return Err(
-                Error::new(Kind::Definition, format!("the Kafka option `{key}` is medallion's own to set"))
-                    .with_next("remove it from `source.options`"),
-            );
+            return Err(Error::new(
+                Kind::Definition,
+                format!("the Kafka option `{key}` is medallion's own to set"),
+            )
+            .with_next("remove it from `source.options`"));
         }
         config.set(key.as_str(), value.0.as_str());
     }
@@ -102,11 +104,13 @@ where
                 RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "is not a librdkafka option, or not compiled in",
                 _ => "has a value that librdkafka refuses",
             };
-            Error::new(Kind::Definition, format!("the Kafka option `{key}` {what}"))
-                .with_next("mend `source.options`")
+            Error::new(Kind::Definition, format!("the Kafka option `{key}` {what}")).with_next("mend `source.options`")
         }
-        error => Error::new(Kind::Definition, format!("the Kafka client refuses its options: {error}"))
-            .with_next("mend `source.options`"),
+        error => Error::new(
+            Kind::Definition,
+            format!("the Kafka client refuses its options: {error}"),
+        )
+        .with_next("mend `source.options`"),
     })
 }
 

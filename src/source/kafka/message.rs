@@ -70,9 +70,7 @@ fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Headers<'a> {
         let mut value = ptr::null();
         let mut size = 0;
         // SAFETY: `native` is the header list of the live message; the out pointers are valid for writes.
-        let found = unsafe {
-            bindings::rd_kafka_header_get_all(native, out.len(), &mut name, &mut value, &mut size)
-        };
+        let found = unsafe { bindings::rd_kafka_header_get_all(native, out.len(), &mut name, &mut value, &mut size) };
         if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
             return out;
         }

@@ -24,8 +24,8 @@ use crate::definition;
 use crate::error::{Context, Error, Kind, Result};
 use crate::source::{Loss, PartitionId, Positions, Record, RecordDigest, Source, check_positions, loss_error};
 
-pub use config::{check_topic, valid_topic};
 pub(crate) use config::{apply_options, create};
+pub use config::{check_topic, valid_topic};
 pub(crate) use observer::Observer;
 
 use client::{ANSWER, Client, code_of};
@@ -318,3 +318,6 @@ fn losses(client: &Client, partitions: &BTreeSet<i32>, start: &Positions) -> Res
     let lows = client.lows(partitions)?;
     Ok(check_positions(&ours, &lows, &highs))
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,10 @@ impl Trouble {
 
     /// Fails where the topic has been unknown for too long.
     pub(super) fn check(&mut self, client: &Client) -> Result<()> {
-        if self.unknown_since.is_some_and(|since| since.elapsed() > UNKNOWN_PATIENCE) {
+        if self
+            .unknown_since
+            .is_some_and(|since| since.elapsed() > UNKNOWN_PATIENCE)
+        {
             client.partitions()?;
             // It is known again: the next error counts afresh.
             self.unknown_since = None;

@@ -29,18 +29,19 @@ pub fn ensure_topic(
     check_topic(topic)?;
     let mut settings = ClientConfig::new();
     apply_options(&mut settings, options, &[])?;
-    settings.set("bootstrap.servers", brokers).set("client.id", "medallion-produce");
+    settings
+        .set("bootstrap.servers", brokers)
+        .set("client.id", "medallion-produce");
     let admin: AdminClient<Observer> = create(&settings, Observer::default())?;
     let fail = |why: String| {
         let message = format!("creating topic `{topic}` on Kafka at {brokers}: {why}");
         Error::new(Kind::Unavailable, message).with_next("see that the broker runs, or create the topic yourself")
     };
 
-    let new = config
-        .iter()
-        .fold(NewTopic::new(topic, partitions, TopicReplication::Fixed(-1)), |new, (key, value)| {
-            new.set(key, value)
-        });
+    let new = config.iter().fold(
+        NewTopic::new(topic, partitions, TopicReplication::Fixed(-1)),
+        |new, (key, value)| new.set(key, value),
+    );
     let timeouts = AdminOptions::new()
         .request_timeout(Some(ANSWER))
         .operation_timeout(Some(ANSWER));

@@ -6,6 +6,7 @@
 mod admin;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use crate::definition::Secret;
 use crate::error::{Error, Kind, Result};
+use crate::source::files::LineReader;
 use crate::source::kafka::{Observer, apply_options, check_topic, create};
 
 pub use admin::ensure_topic;
@@ -110,7 +112,9 @@ impl Producer {
             config.set(*key, *value);
         }
         apply_options(&mut config, options, FIXED)?;
-        config.set("bootstrap.servers", brokers).set("client.id", "medallion-produce");
+        config
+            .set("bootstrap.servers", brokers)
+            .set("client.id", "medallion-produce");
         let deliveries = Arc::new(Deliveries::default());
         Ok(Self {
             producer: create(&config, Callbacks(Arc::clone(&deliveries)))?,
@@ -136,9 +140,12 @@ impl Producer {
         out.payload = record.value;
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            out.headers = Some(record.headers.iter().fold(headers, |headers, &(key, value)| {
-                headers.insert(Header { key, value })
-            }));
+            out.headers = Some(
+                record
+                    .headers
+                    .iter()
+                    .fold(headers, |headers, &(key, value)| headers.insert(Header { key, value })),
+            );
         }
         loop {
             match self.producer.send(out) {
@@ -151,11 +158,33 @@ impl Producer {
                     }
                 }
                 Err((error, _)) => {
-                    let message = format!("Kafka at {} takes no record for topic `{}`: {error}", self.brokers, self.topic);
+                    let message = format!(
+                        "Kafka at {} takes no record for topic `{}`: {error}",
+                        self.brokers, self.topic
+                    );
                     return Err(Error::new(Kind::Unavailable, message));
                 }
             }
         }
+    }
+
+    /// Sends every line of the NDJSON file at `path` (plain, gzip or zstd) as a record without key, to `partition` or,
+    /// where there is none, to any. Returns how many.
+    ///
+    /// # Errors
+    /// As [`Producer::send`] and [`LineReader::next_line`]; the lines before a damage are sent.
+    pub fn send_file(&self, path: &Path, partition: Option<i32>) -> Result<u64> {
+        let mut lines = LineReader::open(path)?;
+        let mut count = 0;
+        while let Some(line) = lines.next_line()? {
+            self.send(&Outgoing {
+                partition,
+                value: Some(line),
+                ..Outgoing::default()
+            })?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Records the broker has so far.
@@ -196,7 +225,11 @@ impl Producer {
     }
 
     fn failure(&self) -> Error {
-        let first = self.deliveries.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = self
+            .deliveries
+            .first_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let message = format!(
             "Kafka at {}, topic `{}`: {} records were not delivered, the first because of: {}",
             self.brokers,
