@@ -1,3 +1,5 @@
 //! tests
 
 mod source_kafka;
+mod source_real_kafka;
+mod support;
