@@ -1,3 +1,6 @@
 //! tests
 
 mod gold_properties;
+mod source_kafka;
+mod source_real_kafka;
+mod support;

@@ -318,3 +318,6 @@ fn losses(client: &Client, partitions: &BTreeSet<i32>, start: &Positions) -> Res
     let lows = client.lows(partitions)?;
     Ok(check_positions(&ours, &lows, &highs))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use rdkafka::ClientContext;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 /// The callbacks of one client.
 #[derive(Debug, Default)]
@@ -42,7 +42,10 @@ impl ClientContext for Observer {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.keep(reason);
+        // That all brokers are down follows a complaint that says why.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.keep(reason);
+        }
         tracing::debug!(target: "medallion::kafka", "{error}: {reason}");
     }
 }

@@ -6,6 +6,7 @@
 mod admin;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use crate::definition::Secret;
 use crate::error::{Error, Kind, Result};
+use crate::source::files::LineReader;
 use crate::source::kafka::{Observer, apply_options, check_topic, create};
 
 pub use admin::ensure_topic;
@@ -164,6 +166,25 @@ impl Producer {
                 }
             }
         }
+    }
+
+    /// Sends every line of the NDJSON file at `path` (plain, gzip or zstd) as a record without key, to `partition` or,
+    /// where there is none, to any. Returns how many.
+    ///
+    /// # Errors
+    /// As [`Producer::send`] and [`LineReader::next_line`]; the lines before a damage are sent.
+    pub fn send_file(&self, path: &Path, partition: Option<i32>) -> Result<u64> {
+        let mut lines = LineReader::open(path)?;
+        let mut count = 0;
+        while let Some(line) = lines.next_line()? {
+            self.send(&Outgoing {
+                partition,
+                value: Some(line),
+                ..Outgoing::default()
+            })?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Records the broker has so far.

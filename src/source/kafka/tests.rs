@@ -1,0 +1,130 @@
+use rdkafka::bindings::{self, rd_kafka_vtype_t as vtype};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::*;
+use crate::source::embedded::Broker;
+use crate::source::produce::{Outgoing, Producer};
+
+fn definition(broker: &Broker) -> definition::KafkaSource {
+    definition::KafkaSource {
+        brokers: broker.bootstrap(),
+        topic: "t".to_owned(),
+        idle_after: Duration::from_secs(10),
+        quiet_after: None,
+        options: BTreeMap::new(),
+    }
+}
+
+fn send(broker: &Broker, partition: i32, values: &[&[u8]]) {
+    let producer = Producer::new(&broker.bootstrap(), "t", &BTreeMap::new()).unwrap();
+    for value in values {
+        let record = Outgoing {
+            partition: Some(partition),
+            value: Some(value),
+            ..Outgoing::default()
+        };
+        producer.send(&record).unwrap();
+    }
+    producer.finish(Duration::from_secs(20)).unwrap();
+}
+
+/// A source of both partitions of `t`, of which it was given the first only, as if the second had come later.
+fn reader_of_the_first(broker: &Broker) -> KafkaSource {
+    let def = definition(broker);
+    let client = Client::new(&def.brokers, &def.topic, &def.options, "medallion-t", &[]).unwrap();
+    let source = KafkaSource {
+        pipeline: "t".to_owned(),
+        client,
+        next: [(0, 0)].into(),
+        trouble: Trouble::default(),
+        pending: None,
+    };
+    let list = source.partition_list([(0, 0)].into_iter()).unwrap();
+    source.client.consumer.assign(&list).unwrap();
+    source
+}
+
+fn read(source: &mut KafkaSource, count: usize) -> Vec<(i32, i64, Vec<u8>)> {
+    let mut got = Vec::new();
+    let begun = Instant::now();
+    while got.len() < count && begun.elapsed() < Duration::from_secs(20) {
+        let mut take = |record: Record<'_>| {
+            got.push((
+                record.partition,
+                record.offset,
+                record.value.unwrap_or_default().to_vec(),
+            ))
+        };
+        source.poll(Duration::from_millis(200), 100, &mut take).unwrap();
+    }
+    got
+}
+
+#[test]
+fn a_partition_that_appears_is_read_from_its_first_record_and_the_others_go_on() {
+    let broker = Broker::start(&[("t", 2)]).unwrap();
+    send(&broker, 0, &[b"a", b"b"]);
+    send(&broker, 1, &[b"x", b"y"]);
+    let mut source = reader_of_the_first(&broker);
+    assert_eq!(read(&mut source, 2), [(0, 0, b"a".to_vec()), (0, 1, b"b".to_vec())]);
+
+    assert_eq!(source.discover().unwrap(), [PartitionId::new("t", 1)]);
+    assert_eq!(source.discover().unwrap(), []);
+    send(&broker, 0, &[b"c"]);
+    let mut got = read(&mut source, 3);
+    got.sort();
+    assert_eq!(
+        got,
+        [(0, 2, b"c".to_vec()), (1, 0, b"x".to_vec()), (1, 1, b"y".to_vec())]
+    );
+}
+
+#[test]
+fn a_topic_that_lost_a_partition_is_a_loss() {
+    let broker = Broker::start(&[("t", 1)]).unwrap();
+    let mut source = reader_of_the_first(&broker);
+    source.next.insert(1, 5);
+    let error = source.discover().unwrap_err();
+    assert_eq!(error.kind(), Kind::DataLoss);
+    assert!(error.to_string().contains("t/1 does not exist any more"), "{error}");
+}
+
+#[test]
+fn a_header_name_that_is_not_utf8_does_no_harm() {
+    let broker = Broker::start(&[("t", 1)]).unwrap();
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", broker.bootstrap());
+    let producer: rdkafka::producer::BaseProducer = config.create().unwrap();
+    let client = rdkafka::producer::Producer::client(&producer).native_ptr();
+    // rdkafka's safe interface takes names as `str`; other producers do not.
+    let sent = unsafe {
+        bindings::rd_kafka_producev(
+            client,
+            vtype::RD_KAFKA_VTYPE_TOPIC,
+            c"t".as_ptr(),
+            vtype::RD_KAFKA_VTYPE_HEADER,
+            c"na\xffme".as_ptr(),
+            c"v".as_ptr(),
+            1isize,
+            vtype::RD_KAFKA_VTYPE_END,
+        )
+    };
+    assert_eq!(sent, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+    rdkafka::producer::Producer::flush(&producer, Duration::from_secs(10)).unwrap();
+
+    let mut source = KafkaSource::open("t", &definition(&broker), &Positions::new()).unwrap();
+    let mut names = Vec::new();
+    while names.is_empty() {
+        let mut take = |record: Record<'_>| {
+            assert_eq!(record.value, None);
+            names.extend(
+                record
+                    .headers
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec))),
+            );
+        };
+        source.poll(Duration::from_secs(10), 1, &mut take).unwrap();
+    }
+    assert_eq!(names, [("na\u{fffd}me".to_owned(), Some(b"v".to_vec()))]);
+}
