@@ -1,6 +1,7 @@
 """Spark with Delta on the Java machine, its session in a time zone that is not UTC."""
 
 import pathlib
+import tempfile
 
 from pyspark.sql import SparkSession
 from pyspark.sql import types as st
@@ -53,6 +54,8 @@ class Reader:
             .config("spark.sql.session.timeZone", options.zone)
             .config("spark.databricks.delta.snapshotPartitions", "2")
             .config("spark.sql.shuffle.partitions", "2")
+            # Spark makes this directory wherever it is started, though nothing is stored in it.
+            .config("spark.sql.warehouse.dir", tempfile.mkdtemp(prefix="medallion-spark-"))
             .config("spark.driver.memory", "1g")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.bindAddress", "127.0.0.1")
