@@ -27,7 +27,7 @@ mod silver;
 mod tests;
 
 pub use columns::{EVENT_DATE, LINEAGE, gold_columns, gold_schema, row_schema, silver_schema};
-pub use fingerprint::{changes, describe_gold, describe_silver};
+pub use fingerprint::{Meaning, changes, describe_gold, describe_silver};
 pub use load::{load, load_one};
 pub use model::*;
 pub use problem::Problem;

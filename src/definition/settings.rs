@@ -221,6 +221,21 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_file_shows_the_defaults() {
+        let shipped = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap();
+        let setting = |line: &&str| KEYS.iter().any(|key| line.starts_with(&format!("# {key} = ")));
+        let shown: Vec<&str> = shipped
+            .lines()
+            .filter(setting)
+            .map(|line| line.trim_start_matches("# "))
+            .collect();
+        assert_eq!(shown.len(), KEYS.len());
+        let folder = project(&shown.join("\n"));
+        let shown = load_settings(folder.path(), &|_| None).unwrap();
+        assert_eq!(format!("{shown:?}"), format!("{:?}", Settings::defaults(folder.path())));
+    }
+
+    #[test]
     fn problems_of_file_and_environment_come_together() {
         let folder = project("lakes = \"x\"\nmetrics = \"nowhere\"\n[store]\naws_secret_access_key = \"abc\"\n");
         let env = |name: &str| (name == "MEDALLION_LOG_FORMAT").then(|| "xml".to_owned());

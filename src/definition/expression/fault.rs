@@ -45,20 +45,38 @@ impl Fault {
             };
         }
         let text = error.strip_backtrace();
-        let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut text = text.as_str();
         while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-            text = rest.to_owned();
+            text = rest;
         }
-        Self::new(text)
+        if text.starts_with("table '") {
+            return Self::new("reads another table, but an expression sees only its own row")
+                .suggest("bring reference data in with [[lookup]]");
+        }
+        // What follows is DataFusion's view of itself: a list of all signatures, or a plea for a bug report.
+        let end = NOISE
+            .iter()
+            .filter_map(|noise| text.find(noise))
+            .min()
+            .unwrap_or(text.len());
+        let text = text.get(..end).unwrap_or(text);
+        let parsed = text
+            .strip_prefix("ParserError(\"")
+            .and_then(|rest| rest.strip_suffix("\")"));
+        Self::new(parsed.unwrap_or(text).replace("\\\"", "\""))
     }
 }
 
-const PREFIXES: [&str; 6] = [
+const NOISE: [&str; 2] = [", errors: ", ". This issue was likely caused by"];
+
+const PREFIXES: [&str; 7] = [
     "Error during planning: ",
     "SQL error: ",
     "type_coercion caused by ",
     "Execution error: ",
     "Arrow error: ",
+    "Internal error: ",
     "Optimizer rule 'simplify_expressions' failed caused by ",
 ];
 

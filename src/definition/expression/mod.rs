@@ -11,7 +11,8 @@ mod tests;
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -58,22 +59,27 @@ pub fn check(sql: &str, schema: &Schema) -> Result<DataType, String> {
 
 /// Like [`check`], with everything there is to know about the expression.
 pub fn check_scalar(sql: &str, schema: &Schema) -> Result<Yield, Fault> {
-    let scope = scope(schema)?;
-    let (expr, found) = scalar(sql, schema, &scope)?;
-    // The last word on whether it runs: some unsupported casts and operators only show here.
-    physical(expr, &scope).map_err(|error| Fault::of(&error, schema))?;
-    Ok(found)
+    ready(sql, schema).map(|(_, found)| found)
 }
 
 /// The expression ready to run over batches of `schema`, its value cast to the type that [`check`] names.
 ///
 /// # Errors
-/// `Kind::Definition` where [`check`] fails too.
+/// `Kind::Definition` exactly where [`check`] finds something wrong.
 pub fn compile(sql: &str, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
-    let refused = |fault: Fault| Error::new(Kind::Definition, format!("expression {sql:?}: {fault}"));
-    let scope = scope(schema).map_err(refused)?;
-    let (expr, _) = scalar(sql, schema, &scope).map_err(refused)?;
-    physical(expr, &scope).map_err(|error| refused(Fault::of(&error, schema)))
+    ready(sql, schema)
+        .map(|(compiled, _)| compiled)
+        .map_err(|fault| Error::new(Kind::Definition, format!("expression {sql:?}: {fault}")))
+}
+
+fn ready(sql: &str, schema: &Schema) -> Result<(Arc<dyn PhysicalExpr>, Yield), Fault> {
+    let wrong = |error: DataFusionError| Fault::of(&error, schema);
+    let scope = scope(schema)?;
+    let (expr, found) = scalar(sql, schema, &scope)?;
+    let compiled = SESSION.create_physical_expr(expr, &scope).map_err(wrong)?;
+    // Some faults of literals show only when it runs: 1 / 0, a date part that does not exist.
+    compiled.evaluate(&null_row(schema).map_err(wrong)?).map_err(wrong)?;
+    Ok((compiled, found))
 }
 
 /// The type a value of `computed` type is stored as; none where a table cannot hold it.
@@ -217,8 +223,24 @@ fn simplify(expr: Expr, scope: &DFSchema) -> Result<Expr, DataFusionError> {
     simplifier.simplify(simplifier.coerce(expr, scope)?)
 }
 
-fn physical(expr: Expr, scope: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
-    SESSION.create_physical_expr(expr, scope)
+/// One row in which every column is null, also those that never are: no value of a row can be at fault.
+fn null_row(schema: &Schema) -> Result<RecordBatch, DataFusionError> {
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| new_null_array(field.data_type(), 1))
+        .collect();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        columns,
+        &options,
+    )?)
 }
 
 fn unstorable(computed: &DataType) -> Fault {

@@ -11,6 +11,16 @@ fn the_project_is_good_before_it_is_broken() {
 fn problems_of_bronze_are_found() {
     let at = |from, to, expected: &[&str]| check("bronze.toml", from, to, expected);
     at(
+        "\"SASL_SSL\"",
+        "\"SASL_SSL\"\n\"group.id\" = \"g\"\n\"ssl.key.location\" = \"client.key\"",
+        &[],
+    );
+    at(
+        "max_rows = 10",
+        "max_rows = 10\nmax_rows = 11",
+        &["bronze.toml:9: duplicate key"],
+    );
+    at(
         "kind = \"kafka\"",
         "kind = \"kafak\"",
         &["things/bronze.toml:2:source.kind: \"kafak\" is not known (did you mean \"kafka\"?)"],

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field as Column, Float64Type, Schema};
+use datafusion::scalar::ScalarValue;
 
-use crate::definition::expression::{aggregate_expr, instant, session};
+use crate::definition::expression::{aggregate_expr, compile, instant, session};
 use crate::definition::*;
 
 fn project() -> &'static Path {
@@ -138,4 +139,65 @@ async fn the_average_duration_of_views_is_exact() {
         rows[0].column(0).as_primitive::<Float64Type>().value(0).to_bits(),
         0.2_f64.to_bits()
     );
+}
+
+/// The value of `sql` for a row of `silver` that has the given columns and is null elsewhere.
+fn value(sql: &str, silver: &Silver, row: &[(&str, ScalarValue)]) -> ScalarValue {
+    let schema = row_schema(silver).unwrap();
+    let column = |field: &Arc<Column>| {
+        let given = row.iter().find(|(name, _)| name == field.name());
+        let value = given.map_or_else(
+            || ScalarValue::try_from(field.data_type()).unwrap(),
+            |(_, value)| value.clone(),
+        );
+        value.to_array().unwrap()
+    };
+    let columns = schema.fields().iter().map(column).collect();
+    let fields: Vec<Column> = schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    let result = compile(sql, &schema).unwrap().evaluate(&batch).unwrap();
+    ScalarValue::try_from_array(&result.into_array(1).unwrap(), 0).unwrap()
+}
+
+#[test]
+fn a_view_may_last_from_nothing_to_one_day() {
+    let silver = shipped("view_log").silver;
+    let at = |micros: i64| ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
+    let day = 86_400_000_000;
+    for (length, expected) in [
+        (-1, [false, true]),
+        (0, [true, true]),
+        (day, [true, true]),
+        (day + 1, [true, false]),
+    ] {
+        let row = [("start_timestamp", at(0)), ("end_timestamp", at(length))];
+        let passes = [0, 1].map(|rule| value(&silver.expects[rule].sql, &silver, &row) == ScalarValue::from(true));
+        assert_eq!(passes, expected, "{length}");
+    }
+}
+
+#[test]
+fn requests_have_the_class_of_their_status_and_an_absolute_path() {
+    let silver = shipped("web_requests").silver;
+    for (status, class) in [(200, "2xx"), (304, "3xx"), (404, "4xx"), (599, "5xx")] {
+        let row = [("status", ScalarValue::from(status))];
+        assert_eq!(value(&silver.derive[0].sql, &silver, &row), ScalarValue::from(class));
+    }
+    for (method, path, expected) in [
+        ("GET", "/a", true),
+        ("OPTIONS", "*", true),
+        ("GET", "*", false),
+        ("GET", "a", false),
+    ] {
+        let row = [("method", ScalarValue::from(method)), ("path", ScalarValue::from(path))];
+        assert_eq!(
+            value(&silver.expects[0].sql, &silver, &row),
+            ScalarValue::from(expected),
+            "{method} {path}"
+        );
+    }
 }
