@@ -3,6 +3,8 @@
 //! Bronze is the log of everything that happened; silver and gold are pure functions of a prefix of that log.
 //! `ARCHITECTURE.md` has the map of the rooms and their invariants.
 
+pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod definition;
 pub mod error;

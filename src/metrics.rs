@@ -119,8 +119,8 @@ pub fn error(pipeline: &str, layer: &'static str, kind: Kind) {
         .increment(1);
 }
 
-fn labels(pipeline: &str, layer: &'static str) -> [metrics::Label; 2] {
-    [
+fn labels(pipeline: &str, layer: &'static str) -> Vec<metrics::Label> {
+    vec![
         metrics::Label::new("pipeline", pipeline.to_owned()),
         metrics::Label::new("layer", layer),
     ]

@@ -32,7 +32,13 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// Directory with layers/, schemas/, data/ and medallion.toml
-    #[arg(long, global = true, default_value = ".", env = "MEDALLION_PROJECT", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        default_value = ".",
+        env = "MEDALLION_PROJECT",
+        value_name = "DIR"
+    )]
     pub project: PathBuf,
     /// The lake: a directory, file:// or s3:// URL [default: data/lake]
     #[arg(long, global = true, value_name = "URL")]
@@ -68,9 +74,11 @@ pub enum Command {
         medallion run --once --close-windows   for batch input and tests: everything that is there, then end")]
     Run(Run),
     /// Rebuild a layer's history, and what is computed from it, after its definition changed
-    #[command(after_help = "Examples:\n  medallion replay silver -p view_log   silver and rejects from bronze, then gold\n  \
+    #[command(
+        after_help = "Examples:\n  medallion replay silver -p view_log   silver and rejects from bronze, then gold\n  \
         medallion replay gold                 gold from silver\n\n\
-        Readers see the old tables until one commit swaps each of them.")]
+        Readers see the old tables until one commit swaps each of them."
+    )]
     Replay(Replay),
     /// Show where each layer stands: position, lag, watermark
     Status(Status),

@@ -2,8 +2,8 @@
 
 use super::output;
 use super::session::Session;
-use crate::error::Result;
 use crate::definition::SourceKind;
+use crate::error::Result;
 
 /// Loads all definitions; their problems are the error.
 pub fn check(session: &Session) -> Result<()> {

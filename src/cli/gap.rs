@@ -13,7 +13,9 @@ pub fn accept_gap(session: &Session, command: &AcceptGap) -> Result<()> {
         return Ok(());
     };
     let lake = session.lake()?;
-    let losses = session.runtime.block_on(gap::accept(&lake, session.project(), pipeline, command.yes))?;
+    let losses = session
+        .runtime
+        .block_on(gap::accept(&lake, session.project(), pipeline, command.yes))?;
     if losses.is_empty() {
         return output::line(format!("{}: nothing is missing", pipeline.name));
     }
@@ -21,8 +23,13 @@ pub fn accept_gap(session: &Session, command: &AcceptGap) -> Result<()> {
         output::line(format!("{loss}; reading goes on at offset {}", loss.to))?;
     }
     if !command.yes {
-        return Err(Error::new(Kind::Usage, "nothing was recorded")
-            .with_next(format!("`medallion accept-gap -p {} --yes` records the loss in bronze", pipeline.name)));
+        return Err(Error::new(Kind::Usage, "nothing was recorded").with_next(format!(
+            "`medallion accept-gap -p {} --yes` records the loss in bronze",
+            pipeline.name
+        )));
     }
-    output::line(format!("recorded in bronze; `medallion run -p {}` goes on", pipeline.name))
+    output::line(format!(
+        "recorded in bronze; `medallion run -p {}` goes on",
+        pipeline.name
+    ))
 }

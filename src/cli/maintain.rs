@@ -29,7 +29,15 @@ pub fn maintain(session: &Session, command: &Maintain) -> Result<()> {
     if session.json() {
         return output::json(&reports);
     }
-    let header = ["table", "rows", "files before", "after", "log checkpoint", "log files gone", "data files gone"];
+    let header = [
+        "table",
+        "rows",
+        "files before",
+        "after",
+        "log checkpoint",
+        "log files gone",
+        "data files gone",
+    ];
     let mut table = vec![header.map(str::to_owned).to_vec()];
     for report in reports {
         table.push(vec![

@@ -13,7 +13,9 @@ use crate::error::{Context, Kind, Result};
 pub fn line(text: impl std::fmt::Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).or_fail(Kind::Unavailable, || "writing to stdout"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).or_fail(Kind::Unavailable, || "writing to stdout")
+        }
         _ => Ok(()),
     }
 }
@@ -42,7 +44,13 @@ pub fn rows_as_json(batches: &[RecordBatch]) -> Result<()> {
 
 /// A table of aligned columns; the first row is the header.
 pub fn columns(table: &[Vec<String>]) -> Result<()> {
-    let width = |column: usize| table.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        table
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
     for row in table {
         let cells: Vec<String> = row
             .iter()

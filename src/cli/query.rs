@@ -33,13 +33,22 @@ pub fn query(session: &Session, command: &Query) -> Result<()> {
     }
     let default = pipelines.first().map_or("public", |pipeline| pipeline.name.as_str());
     // Everything but a query is off: otherwise CREATE EXTERNAL TABLE and COPY reach any file.
-    let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let only_queries = SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false);
     let batches = session.runtime.block_on(async {
         let context = table::session(&lake, &tables, default).await?;
         let frame = context.sql_with_options(&command.sql, only_queries).await;
         let frame = frame.or_fail(Kind::Usage, || "the query")?;
-        let frame = frame.limit(0, Some(command.limit)).or_fail(Kind::Usage, || "the query")?;
+        let frame = frame
+            .limit(0, Some(command.limit))
+            .or_fail(Kind::Usage, || "the query")?;
         frame.collect().await.or_fail(Kind::Usage, || "the query")
     })?;
-    if session.json() { output::rows_as_json(&batches) } else { output::rows(&batches) }
+    if session.json() {
+        output::rows_as_json(&batches)
+    } else {
+        output::rows(&batches)
+    }
 }

@@ -68,6 +68,9 @@ fn confirmed() -> Result<bool> {
     eprint!("replace these tables? readers see the old ones until each is swapped; type yes: ");
     let _ = std::io::stderr().flush();
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).or_fail(Kind::Unavailable, || "reading the answer")?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .or_fail(Kind::Unavailable, || "reading the answer")?;
     Ok(answer.trim() == "yes")
 }

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Schema};
 use super::expression::check_aggregate;
 use super::near::did_you_mean;
 use super::raw::{Env, Reader, Report, Spot, Value, Written, parse_toml};
-use super::{Aggregate, EVENT_DATE, Gold, LINEAGE, Problem, Silver, Window, fingerprint, names, silver_schema};
+use super::{Aggregate, Gold, LINEAGE, Problem, Silver, Window, fingerprint, names, silver_schema};
 
 /// The gold tables in `file`, or every problem of it. `silver` is none where it has problems of its own.
 pub(super) fn read(file: &Path, silver: Option<&Silver>, env: Env<'_>) -> Result<Vec<Gold>, Vec<Problem>> {

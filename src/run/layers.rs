@@ -11,7 +11,7 @@ use super::silver::SilverLayer;
 use super::{Lock, bronze, open};
 use crate::definition::{Pipeline, SourceKind};
 use crate::error::Result;
-use crate::layer::silver::Fates;
+use crate::layer::silver::{Fates, Reason};
 use crate::metrics::{self, StepDone};
 use crate::source::Positions;
 
@@ -246,8 +246,8 @@ impl LayerLoop for SilverLoop<'_> {
         self.tally.rows_in += u64::try_from(done.rows).unwrap_or(0);
         self.tally.rows_out += done.fates.accepted;
         self.tally.position = done.position;
-        for (reason, rows) in done.fates.rejected() {
-            metrics::rejected(name, reason, rows);
+        for reason in Reason::ALL {
+            metrics::rejected(name, reason.word(), done.fates.of(reason));
         }
         if let Some(fates) = &mut self.tally.fates {
             fates.add(&done.fates);

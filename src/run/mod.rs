@@ -4,7 +4,7 @@
 //! happens between two commits is forgotten by a restart and done again.** Channels carry wake-ups, never rows.
 
 pub mod bronze;
-mod chunks;
+pub mod chunks;
 pub mod driver;
 pub mod gap;
 pub mod gold;
@@ -16,6 +16,7 @@ pub mod recover;
 pub mod references;
 pub mod replay;
 pub mod silver;
+pub mod standing;
 pub mod tables;
 pub mod wake;
 

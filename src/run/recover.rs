@@ -4,7 +4,7 @@
 //! bronze (which partition a record came from, and the ticks) beside silver (which records were accepted, and when
 //! they happened). The dedupe state is the keys of silver's rows.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use serde_json::Value;
 

@@ -22,6 +22,6 @@ mod write;
 pub use lake::Lake;
 pub use opened::{Append, Stored, Table};
 pub use query::{Queryable, session};
-pub use read::{Followed, Reader};
+pub use read::{Followed, Reader, conform};
 pub use spec::TableSpec;
 pub use swap::Rewrite;

@@ -364,7 +364,7 @@ fn seqs<'a>(batch: &'a RecordBatch, column: &str) -> Result<&'a arrow::array::In
 }
 
 /// The batch with exactly the columns of `schema`: partition values put back, absent columns null, types cast.
-pub(super) fn conform(
+pub fn conform(
     batch: &RecordBatch,
     schema: &SchemaRef,
     partition_values: &HashMap<String, Option<String>>,

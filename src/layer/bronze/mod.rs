@@ -4,4 +4,4 @@ mod batch;
 mod tick;
 
 pub use batch::{BronzeBuilder, schema};
-pub use tick::{Reason, Tick};
+pub use tick::{Gap, Reason, Tick};

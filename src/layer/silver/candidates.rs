@@ -36,7 +36,10 @@ impl Candidates {
 
     /// The columns at the given places, which exist since the definition was checked.
     pub(super) fn pick(&self, places: &[usize]) -> Vec<ArrayRef> {
-        places.iter().filter_map(|place| self.columns.get(*place).cloned()).collect()
+        places
+            .iter()
+            .filter_map(|place| self.columns.get(*place).cloned())
+            .collect()
     }
 
     pub(super) fn add(&mut self, columns: impl IntoIterator<Item = ArrayRef>) {

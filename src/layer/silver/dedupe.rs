@@ -117,9 +117,18 @@ mod tests {
     fn the_lowest_seq_wins_and_a_duplicate_does_not_renew_the_key() {
         let mut dedupe = Dedupe::default();
         assert_eq!(dedupe.admit(1, row(0, 0), Some(MINUTE), None), Ok(()));
-        assert_eq!(dedupe.admit(1, row(1, 50_000_000), Some(MINUTE), Some(0)), Err(row(0, 0)));
-        assert_eq!(dedupe.admit(1, row(2, 50_000_000), Some(MINUTE), Some(59_999_999)), Err(row(0, 0)));
-        assert_eq!(dedupe.admit(1, row(3, 50_000_000), Some(MINUTE), Some(60_000_000)), Ok(()));
+        assert_eq!(
+            dedupe.admit(1, row(1, 50_000_000), Some(MINUTE), Some(0)),
+            Err(row(0, 0))
+        );
+        assert_eq!(
+            dedupe.admit(1, row(2, 50_000_000), Some(MINUTE), Some(59_999_999)),
+            Err(row(0, 0))
+        );
+        assert_eq!(
+            dedupe.admit(1, row(3, 50_000_000), Some(MINUTE), Some(60_000_000)),
+            Ok(())
+        );
         assert_eq!(
             dedupe.admit(1, row(4, 0), Some(MINUTE), Some(60_000_000)),
             Err(row(3, 50_000_000))
@@ -138,11 +147,20 @@ mod tests {
         let mut dedupe = Dedupe::default();
         for seq in 0..1_000_000 {
             let now = seq * 1000;
-            assert_eq!(dedupe.admit(seq as u128, row(seq, now), Some(MINUTE), Some(now)), Ok(()));
+            assert_eq!(
+                dedupe.admit(seq as u128, row(seq, now), Some(MINUTE), Some(now)),
+                Ok(())
+            );
             assert!(dedupe.len() <= 2 * PURGE_FLOOR);
         }
-        assert_eq!(dedupe.admit(999_999, row(1_000_000, 0), Some(MINUTE), Some(999_999_000)), Err(row(999_999, 999_999_000)));
-        assert_eq!(dedupe.admit(0, row(1_000_001, 0), Some(MINUTE), Some(999_999_000)), Ok(()));
+        assert_eq!(
+            dedupe.admit(999_999, row(1_000_000, 0), Some(MINUTE), Some(999_999_000)),
+            Err(row(999_999, 999_999_000))
+        );
+        assert_eq!(
+            dedupe.admit(0, row(1_000_001, 0), Some(MINUTE), Some(999_999_000)),
+            Ok(())
+        );
     }
 
     #[test]

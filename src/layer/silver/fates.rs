@@ -37,13 +37,7 @@ impl Fates {
 
     /// Records that became a row of rejects.
     pub fn rejected(&self) -> u64 {
-        self.malformed
-            + self.schema
-            + self.lookup
-            + self.expectation
-            + self.event_time
-            + self.duplicate
-            + self.dropped
+        self.malformed + self.schema + self.lookup + self.expectation + self.event_time + self.duplicate + self.dropped
     }
 
     /// The count for a reason of rejection.

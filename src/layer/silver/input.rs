@@ -54,10 +54,16 @@ impl Input {
     /// `Kind::Damaged` where the batch is not what bronze wrote, `Kind::Bug` where its rows are not in seq order.
     pub(super) fn read(bronze: &RecordBatch) -> Result<Self> {
         let mut input = Self {
-            seq: typed(bronze, "seq", &DataType::Int64)?.as_primitive::<Int64Type>().clone(),
+            seq: typed(bronze, "seq", &DataType::Int64)?
+                .as_primitive::<Int64Type>()
+                .clone(),
             topic: typed(bronze, "topic", &DataType::Utf8)?.as_string::<i32>().clone(),
-            partition: typed(bronze, "partition", &DataType::Int32)?.as_primitive::<Int32Type>().clone(),
-            offset: typed(bronze, "offset", &DataType::Int64)?.as_primitive::<Int64Type>().clone(),
+            partition: typed(bronze, "partition", &DataType::Int32)?
+                .as_primitive::<Int32Type>()
+                .clone(),
+            offset: typed(bronze, "offset", &DataType::Int64)?
+                .as_primitive::<Int64Type>()
+                .clone(),
             timestamp: typed(bronze, "timestamp", &instant())?
                 .as_primitive::<TimestampMicrosecondType>()
                 .clone(),
@@ -142,7 +148,9 @@ impl Input {
                 other => return Err(damaged(format!("seq {seq} has the unknown kind {other:?}"))),
             }
             if self.topic.is_null(row) || self.partition.is_null(row) || self.offset.is_null(row) {
-                return Err(damaged(format!("the record with seq {seq} has no topic, partition or offset")));
+                return Err(damaged(format!(
+                    "the record with seq {seq} has no topic, partition or offset"
+                )));
             }
             let id = (self.topic.value(row), self.partition.value(row));
             let place = match last {

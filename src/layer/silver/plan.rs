@@ -56,7 +56,11 @@ impl Plan {
             let compiled = compile(&derive.sql, &Schema::new(fields));
             derives.push(compiled.map_err(|error| error.context(format!("column {:?}", derive.name)))?);
         }
-        let rules = definition.expects.iter().map(|expect| Rule::compile(expect, &row)).collect::<Result<_>>()?;
+        let rules = definition
+            .expects
+            .iter()
+            .map(|expect| Rule::compile(expect, &row))
+            .collect::<Result<_>>()?;
         let key = definition.dedupe.iter().flat_map(|dedupe| &dedupe.key);
         Ok(Self {
             decoder: Decoder::new(&definition.contract),
@@ -172,7 +176,11 @@ impl Plan {
 
     fn look_up(&self, references: &[Reference], candidates: &mut Candidates, verdicts: &mut Verdicts) -> Result<()> {
         for (lookup, reference) in self.definition.lookups.iter().zip(references) {
-            let places: Vec<usize> = lookup.on.iter().map(|name| place(&self.row, name)).collect::<Result<_>>()?;
+            let places: Vec<usize> = lookup
+                .on
+                .iter()
+                .map(|name| place(&self.row, name))
+                .collect::<Result<_>>()?;
             let on = candidates.pick(&places);
             let mut found = reference.find(&on, candidates.len())?;
             if lookup.on_missing == OnMissing::Reject && found.contains(&None) {
@@ -181,7 +189,11 @@ impl Plan {
                     if keep.get(at) == Some(&true) {
                         continue;
                     }
-                    let key = lookup.on.iter().zip(&on).map(|(name, column)| format!("{name} = {}", shown(column, at)));
+                    let key = lookup
+                        .on
+                        .iter()
+                        .zip(&on)
+                        .map(|(name, column)| format!("{name} = {}", shown(column, at)));
                     let key: Vec<String> = key.collect();
                     let detail = format!("{} has no row with {}", lookup.file.display(), key.join(", "));
                     strike(verdicts, *row, Rejection::new(Reason::Lookup, detail));
@@ -225,11 +237,17 @@ impl Plan {
         if let Some((at, detail)) = judgement.halt {
             let row = candidates.rows().get(at).copied().unwrap_or_default();
             let record = input.record(row);
-            let at = format!("{}, offset {}, seq {}", input.partition_name(row), record.offset, record.seq);
-            return Err(
-                Error::new(Kind::Gate, format!("a rule halts silver before the record at {at}: {detail}"))
-                    .with_next("mend the rule or its on_fail, then start again: nothing of the step was written"),
+            let at = format!(
+                "{}, offset {}, seq {}",
+                input.partition_name(row),
+                record.offset,
+                record.seq
             );
+            return Err(Error::new(
+                Kind::Gate,
+                format!("a rule halts silver before the record at {at}: {detail}"),
+            )
+            .with_next("mend the rule or its on_fail, then start again: nothing of the step was written"));
         }
         fates.failed_rules = judgement.failed;
         let mut keep = vec![true; candidates.len()];

@@ -109,9 +109,18 @@ struct File<'a> {
 
 impl<'a> File<'a> {
     fn new(lookup: &'a Lookup, contract: &'a Contract) -> Self {
-        let kind_of = |name: &str| contract.fields.iter().find(|field| field.name == name).map(|field| field.kind);
+        let kind_of = |name: &str| {
+            contract
+                .fields
+                .iter()
+                .find(|field| field.name == name)
+                .map(|field| field.kind)
+        };
         // A definition that loaded has no lookup on an unknown column.
-        let on = lookup.on.iter().map(|name| (name.as_str(), kind_of(name).unwrap_or(FieldKind::String)));
+        let on = lookup
+            .on
+            .iter()
+            .map(|name| (name.as_str(), kind_of(name).unwrap_or(FieldKind::String)));
         let taken = lookup.take.iter().map(|(name, kind)| (name.as_str(), *kind));
         let kinds: Vec<(&str, FieldKind)> = on.chain(taken).collect();
         let column = |(_, kind): &(&str, FieldKind)| Column::new(*kind);
@@ -166,7 +175,9 @@ impl<'a> File<'a> {
     fn places(&mut self, header: &ByteRecord) -> Option<Vec<usize>> {
         let mut places = Vec::new();
         for (name, _) in self.kinds.clone() {
-            let found: Vec<usize> = (0..header.len()).filter(|at| header.get(*at) == Some(name.as_bytes())).collect();
+            let found: Vec<usize> = (0..header.len())
+                .filter(|at| header.get(*at) == Some(name.as_bytes()))
+                .collect();
             match found.as_slice() {
                 [place] => places.push(*place),
                 [] => self.problem(1, name.to_owned(), "the file has no such column".to_owned()),
@@ -182,7 +193,11 @@ impl<'a> File<'a> {
         let keys = self.keys.len();
         for (at, (place, (name, kind))) in places.iter().zip(self.kinds.clone()).enumerate() {
             let bytes = record.get(*place).unwrap_or_default();
-            let column = if at < keys { self.keys.get_mut(at) } else { self.taken.get_mut(at - keys) };
+            let column = if at < keys {
+                self.keys.get_mut(at)
+            } else {
+                self.taken.get_mut(at - keys)
+            };
             let Some(column) = column else { continue };
             let written = std::str::from_utf8(bytes);
             let message = match written {

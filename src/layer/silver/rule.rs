@@ -49,7 +49,9 @@ pub(super) struct Judgement {
 
 impl Rule {
     pub(super) fn compile(expect: &Expect, row: &Schema) -> Result<Self> {
-        let reads = check_scalar(&expect.sql, row).map(|found| found.reads).unwrap_or_default();
+        let reads = check_scalar(&expect.sql, row)
+            .map(|found| found.reads)
+            .unwrap_or_default();
         Ok(Self {
             name: expect.name.clone(),
             sql: expect.sql.clone(),
@@ -131,8 +133,14 @@ pub(super) fn judge(rules: &[Rule], batch: &RecordBatch) -> Result<Judgement> {
 fn sentence(rules: &[Rule], batch: &RecordBatch, row: usize, failures: &[Failure]) -> Rejection {
     let dropped = failures.iter().all(|failure| failure.action == OnFail::Drop);
     let reason = if dropped { Reason::Dropped } else { Reason::Expectation };
-    let failed = || failures.iter().filter_map(|failure| Some((failure, rules.get(failure.rule)?)));
-    let details: Vec<String> = failed().map(|(failure, rule)| rule.describe(failure, batch, row)).collect();
+    let failed = || {
+        failures
+            .iter()
+            .filter_map(|failure| Some((failure, rules.get(failure.rule)?)))
+    };
+    let details: Vec<String> = failed()
+        .map(|(failure, rule)| rule.describe(failure, batch, row))
+        .collect();
     let mut rejection = Rejection::new(reason, details.join("; "));
     rejection.rules = failed().map(|(_, rule)| rule.name.clone()).collect();
     rejection

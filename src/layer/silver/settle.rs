@@ -89,7 +89,10 @@ impl<'a> Pass<'a> {
         let times = times.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         let times = times.ok_or_else(|| {
             let name = &plan.definition().event_time;
-            Error::new(Kind::Definition, format!("event_time {name:?} is not a timestamp of the event"))
+            Error::new(
+                Kind::Definition,
+                format!("event_time {name:?} is not a timestamp of the event"),
+            )
         })?;
         let keys = match plan.definition().dedupe {
             Some(_) => keys(&candidates.pick(&plan.key), candidates.len())?,
@@ -149,7 +152,9 @@ impl<'a> Pass<'a> {
     fn duplicate(&self, at: usize, first: i64) -> Rejection {
         let names = self.plan.definition().dedupe.iter().flat_map(|dedupe| &dedupe.key);
         let columns = self.candidates.pick(&self.plan.key);
-        let key = names.zip(&columns).map(|(name, column)| format!("{name} = {}", shown(column, at)));
+        let key = names
+            .zip(&columns)
+            .map(|(name, column)| format!("{name} = {}", shown(column, at)));
         let key: Vec<String> = key.collect();
         let detail = format!("{} was accepted with seq {first}", key.join(", "));
         let mut rejection = Rejection::new(Reason::Duplicate, detail);

@@ -127,10 +127,7 @@ impl Column {
         let nulls = (std::mem::take(&mut self.nulls) > 0).then(|| NullBuffer::from(valid));
         Ok(match &mut self.values {
             Values::Text { ends, bytes } => text(std::mem::replace(ends, vec![0]), std::mem::take(bytes), nulls)?,
-            Values::Boolean(values) => Arc::new(BooleanArray::new(
-                BooleanBuffer::from(std::mem::take(values)),
-                nulls,
-            )),
+            Values::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(std::mem::take(values)), nulls)),
             Values::Int32(values) => Arc::new(Int32Array::new(std::mem::take(values).into(), nulls)),
             Values::Int64(values) => Arc::new(Int64Array::new(std::mem::take(values).into(), nulls)),
             Values::Float64(values) => Arc::new(Float64Array::new(std::mem::take(values).into(), nulls)),

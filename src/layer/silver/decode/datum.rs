@@ -138,11 +138,15 @@ fn violation(check: &Check, datum: Datum<'_>, value: Value<'_>) -> Option<String
     match check {
         Check::MinInt(least) => match integer {
             Some(value) => (value < *least).then(|| format!("is below {least}")),
-            None => number.is_some_and(|value| value < *least as f64).then(|| format!("is below {least}")),
+            None => number
+                .is_some_and(|value| value < *least as f64)
+                .then(|| format!("is below {least}")),
         },
         Check::MaxInt(most) => match integer {
             Some(value) => (value > *most).then(|| format!("is above {most}")),
-            None => number.is_some_and(|value| value > *most as f64).then(|| format!("is above {most}")),
+            None => number
+                .is_some_and(|value| value > *most as f64)
+                .then(|| format!("is above {most}")),
         },
         Check::MinFloat(least, exclusive) => number
             .is_some_and(|value| value < *least || (*exclusive && value == *least))

@@ -105,7 +105,8 @@ impl Message<'_> {
             if !self.event.strangers.insert(name.to_owned()) {
                 self.repeated.get_or_insert_with(|| name.to_owned());
             } else if self.event.closed {
-                self.defects.push(format!("{:?} is not a member of the contract", shorten(name)));
+                self.defects
+                    .push(format!("{:?} is not a member of the contract", shorten(name)));
             }
             return Name::Stranger;
         };

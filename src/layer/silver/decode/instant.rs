@@ -4,7 +4,6 @@
 //! time; a fraction has one to nine digits and is cut to microseconds. Years are 0001 to 9999 in UTC. There are no
 //! leap seconds (`:60`), no hour 24, no other calendar.
 
-
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// 0001-01-01T00:00:00Z and the first instant of the year 10000, in seconds.
@@ -14,7 +13,28 @@ const YEARS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
 pub(in crate::layer::silver) fn parse_instant(text: &str) -> Result<i64, &'static str> {
     let bytes = text.as_bytes();
     let (head, tail) = bytes.split_at_checked(19).ok_or("it is too short")?;
-    let &[d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, b'T' | b't' | b' ', h0, h1, b':', m0, m1, b':', s0, s1] = head else {
+    let &[
+        d0,
+        d1,
+        d2,
+        d3,
+        d4,
+        d5,
+        d6,
+        d7,
+        d8,
+        d9,
+        b'T' | b't' | b' ',
+        h0,
+        h1,
+        b':',
+        m0,
+        m1,
+        b':',
+        s0,
+        s1,
+    ] = head
+    else {
         return Err("it does not read YYYY-MM-DDTHH:MM:SS");
     };
     let days = days(&[d0, d1, d2, d3, d4, d5, d6, d7, d8, d9])?;
@@ -99,7 +119,6 @@ fn two(tens: u8, ones: u8) -> Option<i64> {
     (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
 }
 
-
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Datelike, NaiveDate};
@@ -119,7 +138,10 @@ mod tests {
             assert_eq!(parse_instant(text), Ok(1_772_366_400_250_000), "{text}");
         }
         assert_eq!(parse_instant("0001-01-01T00:00:00Z"), Ok(-62_135_596_800_000_000));
-        assert_eq!(parse_instant("9999-12-31T23:59:59.999999Z"), Ok(253_402_300_799_999_999));
+        assert_eq!(
+            parse_instant("9999-12-31T23:59:59.999999Z"),
+            Ok(253_402_300_799_999_999)
+        );
     }
 
     #[test]

@@ -134,8 +134,14 @@ fn json_that_breaks_the_contract_names_the_member_and_its_value() {
         ("{\"id\":null}", "id: null is not allowed"),
         ("{\"id\":\"1\"}", "id: \"1\" is not an integer"),
         ("{\"id\":1.9}", "id: 1.9 has a fraction, but is declared an integer"),
-        ("{\"id\":9223372036854775808}", "id: 9223372036854775808 does not fit int64"),
-        ("{\"id\":-9223372036854775809}", "id: -9.223372036854776e18 does not fit int64"),
+        (
+            "{\"id\":9223372036854775808}",
+            "id: 9223372036854775808 does not fit int64",
+        ),
+        (
+            "{\"id\":-9223372036854775809}",
+            "id: -9.223372036854776e18 does not fit int64",
+        ),
         ("{\"id\":1e16}", "id: 1e16 does not fit int64"),
         ("{\"id\":true}", "id: true is not an integer"),
         ("{\"id\":{\"a\":1}}", "id: an object is not an integer"),
@@ -143,20 +149,32 @@ fn json_that_breaks_the_contract_names_the_member_and_its_value() {
         ("{\"id\":1,\"size\":-6}", "size: -6 is below -5"),
         ("{\"id\":1,\"size\":null}", "size: null is not allowed"),
         ("{\"id\":1,\"name\":\"a\"}", "name: \"a\" has fewer than 2 characters"),
-        ("{\"id\":1,\"name\":\"aaaaa\"}", "name: \"aaaaa\" has more than 4 characters"),
+        (
+            "{\"id\":1,\"name\":\"aaaaa\"}",
+            "name: \"aaaaa\" has more than 4 characters",
+        ),
         ("{\"id\":1,\"name\":\"AB\"}", "name: \"AB\" does not match ^[a-zä]*$"),
         ("{\"id\":1,\"at\":5}", "at: 5 is not a date-time in a string"),
         (
             "{\"id\":1,\"at\":\"yesterday\"}",
             "at: \"yesterday\" is not a date-time: it is too short",
         ),
-        ("{\"id\":1,\"day\":\"2026-02-30\"}", "day: \"2026-02-30\" is not a date: there is no such day"),
-        ("{\"size\":\"x\",\"ok\":1}", "size: \"x\" is not an integer; ok: 1 is not true or false; id is missing"),
+        (
+            "{\"id\":1,\"day\":\"2026-02-30\"}",
+            "day: \"2026-02-30\" is not a date: there is no such day",
+        ),
+        (
+            "{\"size\":\"x\",\"ok\":1}",
+            "size: \"x\" is not an integer; ok: 1 is not true or false; id is missing",
+        ),
     ] {
         assert_eq!(refused(payload), (Reason::Schema, detail.to_owned()));
     }
     let long = format!("{{\"id\":\"{}\"}}", "ä".repeat(1_000_000));
-    assert_eq!(refused(long).1, format!("id: \"{}...\" is not an integer", "ä".repeat(100)));
+    assert_eq!(
+        refused(long).1,
+        format!("id: \"{}...\" is not an integer", "ä".repeat(100))
+    );
 }
 
 #[test]
@@ -171,7 +189,11 @@ fn a_closed_contract_refuses_members_it_does_not_name() {
 fn a_bad_message_leaves_no_trace_between_good_ones() {
     let mut decoder = Decoder::new(&contract(false));
     let good = |id: i64| format!(r#"{{"id":{id},"name":"n{}"}}"#, "abc".get(..id as usize).unwrap());
-    let bad = [r#"{"name":"zzz","size":3,"id":"#, r#"{"name":"zzz","size":3,"id":"x"}"#, r#"{"name":"zz"}"#];
+    let bad = [
+        r#"{"name":"zzz","size":3,"id":"#,
+        r#"{"name":"zzz","size":3,"id":"x"}"#,
+        r#"{"name":"zz"}"#,
+    ];
     for (id, bad) in (0_i64..).zip(bad) {
         let _ = id;
         assert!(decoder.decode(Some(bad.as_bytes())).is_err());

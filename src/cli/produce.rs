@@ -1,0 +1,173 @@
+//! `medallion produce`: generated view events, or the lines of a file, into a topic.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+
+use super::args::Produce;
+use super::session::{Session, env};
+use super::{output, progress};
+use crate::definition::Secret;
+use crate::error::{Context, Error, Kind, Result};
+use crate::source::files::LineReader;
+use crate::source::generator::{Generator, GeneratorConfig};
+use crate::source::produce::{Outgoing, Producer, ensure_topic};
+
+/// How long the last records may take to be delivered.
+const FLUSH: Duration = Duration::from_secs(60);
+
+/// Sends the records and prints how many were delivered.
+pub fn produce(session: &Session, command: &Produce) -> Result<()> {
+    let options = options(&command.option)?;
+    let made = ensure_topic(&command.brokers, &options, &command.topic, command.partitions, &[])?;
+    if made {
+        tracing::info!(topic = command.topic, partitions = command.partitions, "made the topic");
+    }
+    let producer = Producer::new(&command.brokers, &command.topic, &options)?;
+    let began = Instant::now();
+    match &command.file {
+        Some(_) => send_file(&producer, command)?,
+        None => send_events(&producer, session, command)?,
+    }
+    let delivered = producer.finish(FLUSH)?;
+    let seconds = began.elapsed().as_secs_f64();
+    if session.json() {
+        return output::json(&json!({"topic": command.topic, "records": delivered, "seconds": seconds}));
+    }
+    output::line(format!(
+        "{} records to topic {} in {seconds:.1} s",
+        output::grouped(delivered),
+        command.topic
+    ))
+}
+
+fn send_events(producer: &Producer, session: &Session, command: &Produce) -> Result<()> {
+    for (name, share) in [
+        ("--duplicates", command.duplicates),
+        ("--late", command.late),
+        ("--out-of-order", command.out_of_order),
+        ("--invalid", command.invalid),
+    ] {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{name} {share}: a share is between 0 and 1"),
+            ));
+        }
+    }
+    let mut config = GeneratorConfig {
+        seed: command.seed,
+        events_per_second: command.event_rate.max(1),
+        duplicates: command.duplicates,
+        late: command.late,
+        out_of_order: command.out_of_order,
+        invalid: command.invalid,
+        ..GeneratorConfig::default()
+    };
+    match command.start.as_deref() {
+        None => {}
+        Some("now") => config.start_time_us = session.clock.now(),
+        Some(time) => {
+            config.start_time_us = instant(time).ok_or_else(|| {
+                Error::new(Kind::Usage, format!("--start {time} is no RFC 3339 time"))
+                    .with_next("2026-01-31T12:00:00Z, or now")
+            })?
+        }
+    }
+    let generator = Generator::new(config);
+    let bar = progress::bar(command.count, &command.topic);
+    let began = Instant::now();
+    for sent in 0..command.count {
+        pace(began, sent, command.rate);
+        let event = generator.event(command.first + sent);
+        producer.send(&Outgoing {
+            timestamp_ms: Some(event.timestamp_ms),
+            key: event.key.as_deref(),
+            value: event.value.as_deref(),
+            ..Outgoing::default()
+        })?;
+        if sent % 1024 == 0 {
+            bar.set_position(sent);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn send_file(producer: &Producer, command: &Produce) -> Result<()> {
+    let Some(path) = &command.file else { return Ok(()) };
+    let mut lines = LineReader::open(path)?;
+    let began = Instant::now();
+    let mut sent = 0;
+    while let Some(line) = lines.next_line()? {
+        pace(began, sent, command.rate);
+        let wanted = command.key.is_some() || command.timestamp.is_some();
+        let value: Option<Value> = if wanted {
+            serde_json::from_slice(line).ok()
+        } else {
+            None
+        };
+        let field = |name: &Option<String>| value.as_ref()?.get(name.as_ref()?).cloned();
+        let key = field(&command.key).map(|key| match key {
+            Value::String(text) => text,
+            other => other.to_string(),
+        });
+        let timestamp = field(&command.timestamp).and_then(|time| instant(time.as_str()?));
+        if command.key.is_some() && key.is_none() {
+            tracing::warn!(line = sent + 1, file = %path.display(), "no key in this line, it is sent without");
+        }
+        producer.send(&Outgoing {
+            key: key.as_deref().map(str::as_bytes),
+            value: Some(line),
+            timestamp_ms: timestamp.map(|micros| micros.div_euclid(1000)),
+            ..Outgoing::default()
+        })?;
+        sent += 1;
+    }
+    Ok(())
+}
+
+/// Waits until record `sent` is due at `rate` per second; 0 is no limit.
+fn pace(began: Instant, sent: u64, rate: u64) {
+    if rate == 0 {
+        return;
+    }
+    let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+    if let Some(early) = due.checked_sub(began.elapsed())
+        && early > Duration::from_millis(1)
+    {
+        std::thread::sleep(early);
+    }
+}
+
+fn instant(text: &str) -> Option<i64> {
+    Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+}
+
+/// `NAME=VALUE`; secrets come from the environment or a file, never from the command line, which others can see.
+fn options(given: &[String]) -> Result<BTreeMap<String, Secret>> {
+    let mut options = BTreeMap::new();
+    for option in given {
+        let (name, value) = option
+            .split_once('=')
+            .ok_or_else(|| Error::new(Kind::Usage, format!("-X {option}: wanted NAME=VALUE")))?;
+        let value = if let Some(variable) = value.strip_prefix("env:") {
+            env(variable).ok_or_else(|| Error::new(Kind::Usage, format!("-X {name}: ${variable} is not set")))?
+        } else if let Some(path) = value.strip_prefix("file:") {
+            let text = std::fs::read_to_string(path).or_fail(Kind::Usage, || format!("-X {name}: {path}"))?;
+            text.trim_end().to_owned()
+        } else if ["password", "secret"].iter().any(|word| name.contains(word)) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("-X {name}: a secret on the command line is seen by others"),
+            )
+            .with_next(format!("-X {name}=env:VARIABLE or -X {name}=file:PATH")));
+        } else {
+            value.to_owned()
+        };
+        options.insert(name.to_owned(), Secret(value));
+    }
+    Ok(options)
+}

@@ -1,0 +1,113 @@
+//! Where each layer of a pipeline stands: positions, lag in rows and seconds, watermark.
+
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampMicrosecondType;
+use serde::Serialize;
+
+use super::{names, tables};
+use crate::clock::{Micros, rfc3339};
+use crate::definition::{Pipeline, silver_schema};
+use crate::error::Result;
+use crate::layer::bronze;
+use crate::table::{Lake, Reader};
+
+/// A layer's standing.
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    /// `bronze`, `silver`, or a gold table's name.
+    pub layer: String,
+    /// The next seq.
+    pub position: i64,
+    /// Bronze rows not yet processed; none for bronze.
+    pub lag_rows: Option<i64>,
+    /// Age of the oldest of them in seconds, 0 where there is none; for bronze the age of its newest row.
+    pub lag_seconds: Option<f64>,
+    /// Event-time watermark, RFC 3339; `end` after the end of the input. For gold the end of the last closed window.
+    pub watermark: Option<String>,
+    /// The table's version.
+    pub version: u64,
+    /// Its data files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The standing of the layers that exist, bronze first.
+pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Vec<Standing>> {
+    let name = &pipeline.name;
+    let now = lake.clock().now();
+    let Some(bronze) = Reader::open(lake, &names::bronze_path(name), bronze::schema(), "seq").await? else {
+        return Ok(Vec::new());
+    };
+    let head = bronze.txn(&names::bronze_seq(name)).unwrap_or(0);
+    let newest = taken_in(&bronze, head - 1).await?;
+    let mut standings = vec![Standing {
+        lag_rows: None,
+        lag_seconds: newest.map(|at| seconds(now - at)),
+        ..standing("bronze", head, head, None, &bronze)
+    }];
+    let schema = silver_schema(&pipeline.silver)?;
+    let Some(silver) = Reader::open(lake, &names::silver_path(name), schema, tables::SEQ).await? else {
+        return Ok(standings);
+    };
+    let position = silver.txn(&names::silver_position(name)).unwrap_or(0);
+    let watermark = silver.txn(&names::silver_watermark(name)).map(instant);
+    standings.push(Standing {
+        lag_seconds: Some(age(&bronze, position, head, now).await?),
+        ..standing("silver", position, head, watermark, &silver)
+    });
+    for definition in &pipeline.gold {
+        let path = names::gold_path(name, &definition.name);
+        let Some(gold) = Reader::open(lake, &path, bronze::schema(), tables::SEQ).await? else {
+            continue;
+        };
+        let position = gold.txn(&names::gold_position(name, &definition.name)).unwrap_or(0);
+        let closed = gold.txn(&names::gold_closed(name, &definition.name)).map(instant);
+        standings.push(Standing {
+            lag_seconds: Some(age(&bronze, position, head, now).await?),
+            ..standing(&definition.name, position, head, closed, &gold)
+        });
+    }
+    Ok(standings)
+}
+
+fn standing(layer: &str, position: i64, head: i64, watermark: Option<String>, table: &Reader) -> Standing {
+    Standing {
+        layer: layer.to_owned(),
+        position,
+        lag_rows: Some(head - position),
+        lag_seconds: None,
+        watermark,
+        version: table.version(),
+        files: table.file_count(),
+        bytes: table.bytes(),
+    }
+}
+
+fn instant(micros: Micros) -> String {
+    if micros == i64::MAX {
+        "end".to_owned()
+    } else {
+        rfc3339(micros)
+    }
+}
+
+fn seconds(micros: Micros) -> f64 {
+    micros.max(0) as f64 / 1e6
+}
+
+/// Seconds since the row at `position` was taken in; 0 where nothing waits.
+async fn age(bronze: &Reader, position: i64, head: i64, now: Micros) -> Result<f64> {
+    if position >= head {
+        return Ok(0.0);
+    }
+    Ok(taken_in(bronze, position).await?.map_or(0.0, |at| seconds(now - at)))
+}
+
+async fn taken_in(bronze: &Reader, seq: i64) -> Result<Option<Micros>> {
+    let rows = bronze.read(seq, seq + 1, &["ingested_at".to_owned()]).await?;
+    let column = rows
+        .column_by_name("ingested_at")
+        .and_then(|column| column.as_primitive_opt());
+    Ok(column.and_then(|times: &arrow::array::PrimitiveArray<TimestampMicrosecondType>| times.iter().next().flatten()))
+}
