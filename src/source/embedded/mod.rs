@@ -3,8 +3,8 @@
 //! It speaks the real protocol over loopback TCP, so producers and consumers are the real ones. Its limits:
 //!
 //! * It keeps **5 MiB and 100,000 batches per partition** and silently drops the oldest beyond that. A producer must
-//!   not run ahead of what bronze has committed by more: [`Gate`] sees to it. If it fails, the check of the low watermark
-//!   at the start, or the broker's refusal mid-stream, is a data loss error, never a silent hole.
+//!   not run ahead of what bronze has committed by more: [`Gate`] sees to it. If it fails, the check of the low
+//!   watermark at the start, or the broker's refusal mid-stream, is a data loss error, never a silent hole.
 //! * It hands out one batch per partition and fetch: producers need `linger.ms` of 5 or more.
 //! * Everything is in memory and gone with the process. Aborted transactions are visible, look-ups by time find
 //!   nothing, and there is no admin API: topics are created here.

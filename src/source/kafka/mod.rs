@@ -181,7 +181,8 @@ impl KafkaSource {
             return Err(Error::new(
                 Kind::DataLoss,
                 format!(
-                    "{}/{partition} went back from offset {expected} to {offset}: the topic was re-created while it was read",
+                    "{}/{partition} went back from offset {expected} to {offset}: \
+                     the topic was re-created while it was read",
                     message.topic()
                 ),
             )

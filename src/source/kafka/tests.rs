@@ -1,13 +1,14 @@
 use rdkafka::bindings::{self, rd_kafka_vtype_t as vtype};
+use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::*;
 use crate::source::embedded::Broker;
 use crate::source::produce::{Outgoing, Producer};
 
-fn definition(broker: &Broker) -> definition::KafkaSource {
+fn definition(brokers: &str) -> definition::KafkaSource {
     definition::KafkaSource {
-        brokers: broker.bootstrap(),
+        brokers: brokers.to_owned(),
         topic: "t".to_owned(),
         idle_after: Duration::from_secs(10),
         quiet_after: None,
@@ -30,7 +31,7 @@ fn send(broker: &Broker, partition: i32, values: &[&[u8]]) {
 
 /// A source of both partitions of `t`, of which it was given the first only, as if the second had come later.
 fn reader_of_the_first(broker: &Broker) -> KafkaSource {
-    let def = definition(broker);
+    let def = definition(&broker.bootstrap());
     let client = Client::new(&def.brokers, &def.topic, &def.options, "medallion-t", &[]).unwrap();
     let source = KafkaSource {
         pipeline: "t".to_owned(),
@@ -90,6 +91,25 @@ fn a_topic_that_lost_a_partition_is_a_loss() {
 }
 
 #[test]
+fn a_topic_we_may_not_read_is_told_at_once_with_broker_and_topic() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.topic_error("t", refused).unwrap();
+    let def = definition(&cluster.bootstrap_servers());
+    let begun = Instant::now();
+    let error = KafkaSource::open("t", &def, &Positions::new()).err().unwrap();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let message = error.to_string();
+    assert!(
+        message.contains(&cluster.bootstrap_servers()) && message.contains("topic `t`"),
+        "{message}"
+    );
+    assert!(message.contains("does not let us read"), "{message}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_header_name_that_is_not_utf8_does_no_harm() {
     let broker = Broker::start(&[("t", 1)]).unwrap();
     let mut config = rdkafka::ClientConfig::new();
@@ -112,7 +132,7 @@ fn a_header_name_that_is_not_utf8_does_no_harm() {
     assert_eq!(sent, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
     rdkafka::producer::Producer::flush(&producer, Duration::from_secs(10)).unwrap();
 
-    let mut source = KafkaSource::open("t", &definition(&broker), &Positions::new()).unwrap();
+    let mut source = KafkaSource::open("t", &definition(&broker.bootstrap()), &Positions::new()).unwrap();
     let mut names = Vec::new();
     while names.is_empty() {
         let mut take = |record: Record<'_>| {
