@@ -297,7 +297,7 @@ mod tests {
     fn event_date_of_silver_can_be_a_group() {
         let mut report = Report::new(Path::new("gold.toml"));
         let mut outputs = Outputs::default();
-        let name = Written::new(EVENT_DATE.to_owned(), Spot::file());
+        let name = Written::new(crate::definition::EVENT_DATE.to_owned(), Spot::file());
         outputs.add(&name, Some(DataType::Date32), &mut report);
         assert!(report.is_clean());
         assert_eq!(outputs.type_of(&name, &mut report), Some(DataType::Date32));
