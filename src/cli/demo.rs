@@ -23,6 +23,8 @@ use crate::table::{self, Queryable};
 
 const PIPELINE: &str = "view_log";
 const PARTITIONS: i32 = 4;
+/// Of event time: a run of the demo covers some twenty minutes.
+const EVENTS_PER_SECOND: u64 = 200;
 const FLUSH: Duration = Duration::from_secs(60);
 
 /// What bronze has committed, told to the producer.
@@ -146,7 +148,10 @@ fn run_while_producing(
 /// Sends events 0 to `total`, never further ahead of bronze than the broker keeps.
 fn produce(kafka: &KafkaSource, topic: &str, total: u64, committed: &Committed, stop: &Stop) -> Result<()> {
     let producer = Producer::new(&kafka.brokers, topic, &kafka.options)?;
-    let generator = Generator::new(GeneratorConfig::default());
+    let generator = Generator::new(GeneratorConfig {
+        events_per_second: EVENTS_PER_SECOND,
+        ..GeneratorConfig::default()
+    });
     let mut gate = Gate::new();
     let bar = progress::bar(total, "producing");
     for index in 0..total {

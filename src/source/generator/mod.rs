@@ -34,7 +34,7 @@ pub struct GeneratorConfig {
     pub out_of_order: f64,
     /// Share of events with a [`Flaw`].
     pub invalid: f64,
-    /// Campaigns are numbered from 1 to this; at least 1.
+    /// Campaigns are numbered 10, 20, 30, ... and this many, at least 1; `data/campaigns.csv` knows 14.
     pub campaigns: u32,
 }
 
@@ -49,7 +49,7 @@ impl Default for GeneratorConfig {
             late: 0.01,
             out_of_order: 0.10,
             invalid: 0.01,
-            campaigns: 100,
+            campaigns: 14,
         }
     }
 }
@@ -130,7 +130,7 @@ impl Generator {
             Draft::Flawed(flaw) => {
                 let view = self.view(Arrival::InOrder, now, &mut dice);
                 let keyed = dice.below(2) == 0;
-                let campaigns = u64::from(self.config.campaigns.max(1));
+                let campaigns = 10 * u64::from(self.config.campaigns.max(1));
                 Event {
                     key: keyed.then(|| view.id.to_vec()),
                     value: flaw.payload(view, timestamp_ms * 1000, campaigns, &mut dice),
@@ -204,7 +204,7 @@ impl Generator {
         // A few campaigns have most of the views.
         let campaigns = f64::from(self.config.campaigns.max(1));
         let share = dice.share();
-        let campaign = 1 + (share * share * campaigns) as u64;
+        let campaign = 10 * (1 + (share * share * campaigns) as u64);
         View {
             id,
             start: end - length as i64,

@@ -45,7 +45,7 @@ fn the_events_of_a_seed_are_the_same_forever() {
     assert_eq!(
         str::from_utf8(first.value.as_deref().unwrap()).unwrap(),
         "{\"view_id\":\"f0cba6b8-d8f8-4b0e-be98-17eee85e606f\",\"start_timestamp\":\"2023-12-31T23:57:19.859266Z\",\
-         \"end_timestamp\":\"2024-01-01T00:00:00.000000Z\",\"banner_id\":13746,\"campaign_id\":91}"
+         \"end_timestamp\":\"2024-01-01T00:00:00.000000Z\",\"banner_id\":13746,\"campaign_id\":130}"
     );
     let bytes: Vec<u8> = (0..2_000)
         .flat_map(|index| generator.event(index).value.unwrap_or_default())
@@ -129,7 +129,7 @@ fn accepted_events_are_valid_views_at_the_time_they_claim() {
             None,
             "a view id twice without being a duplicate"
         );
-        assert!((1..=100).contains(&json["campaign_id"].as_i64().unwrap()));
+        assert!((10..=140).contains(&json["campaign_id"].as_i64().unwrap()));
         assert!(json["banner_id"].as_i64().unwrap() > 0);
         let (start, end) = (instant(&json, "start_timestamp"), instant(&json, "end_timestamp"));
         assert!((0..=300 * SECOND).contains(&(end - start)));
@@ -189,7 +189,7 @@ fn every_flaw_is_in_the_bytes() {
                         let text = String::from_utf8(payload.unwrap()).unwrap();
                         assert_eq!(text.matches("campaign_id").count(), 2);
                     }
-                    Flaw::UnknownCampaign => assert!(campaign > Some(100)),
+                    Flaw::UnknownCampaign => assert!(campaign > Some(140)),
                     Flaw::EndBeforeStart => assert!(length < Some(0)),
                     Flaw::LongerThanADay => assert!(length > Some(86_400 * SECOND)),
                     _ => assert!(instant(&json, "end_timestamp") > event.timestamp_ms * 1000 + 3600 * SECOND),
