@@ -4,6 +4,7 @@
 //! same first events again, which are a pure function of seed and index, and bronze goes on after them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -86,7 +87,7 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
         }),
     };
     let began = Instant::now();
-    let summaries = run_while_producing(&components, &pipeline, &topic, total, &committed)?;
+    let summaries = run_while_producing(&components, &pipeline, &topic, before, total, &committed)?;
     let seconds = began.elapsed().as_secs_f64();
     report(session, &components, &pipeline, &summaries, seconds)
 }
@@ -110,6 +111,7 @@ fn run_while_producing(
     components: &Components,
     pipeline: &Pipeline,
     topic: &str,
+    before: u64,
     total: u64,
     committed: &Committed,
 ) -> Result<Vec<Summary>> {
@@ -123,9 +125,12 @@ fn run_while_producing(
         adopt: false,
     };
     let pipelines = std::slice::from_ref(pipeline);
+    let mut feeder = Feeder::new(kafka, topic)?;
+    // What the lake has already must be in the topic again before bronze looks where to go on.
+    feeder.send(0..before, committed, &components.stop)?;
     let first = std::thread::scope(|scope| {
         let running = scope.spawn(|| run::run(components, pipelines, &live));
-        let produced = produce(kafka, topic, total, committed, &components.stop);
+        let produced = feeder.send(before..total, committed, &components.stop);
         if produced.is_ok() {
             wait_for(total, committed, &components.stop);
         }
@@ -145,43 +150,59 @@ fn run_while_producing(
     Ok([first, second].concat())
 }
 
-/// Sends events 0 to `total`, never further ahead of bronze than the broker keeps.
-fn produce(kafka: &KafkaSource, topic: &str, total: u64, committed: &Committed, stop: &Stop) -> Result<()> {
-    let producer = Producer::new(&kafka.brokers, topic, &kafka.options)?;
-    let generator = Generator::new(GeneratorConfig {
-        events_per_second: EVENTS_PER_SECOND,
-        ..GeneratorConfig::default()
-    });
-    let mut gate = Gate::new();
-    let bar = progress::bar(total, "producing");
-    for index in 0..total {
-        let event = generator.event(index);
-        let partition = partition_of(event.key.as_deref(), index);
-        let size = event.key.as_ref().map_or(0, Vec::len) + event.value.as_ref().map_or(0, Vec::len);
-        while !gate.may_send(partition, size) {
-            if stop.asked() {
-                return Ok(());
-            }
-            producer.flush(FLUSH)?;
-            let positions = lock(&committed.positions);
-            let waited = committed.moved.wait_timeout(positions, Duration::from_millis(50));
-            let (positions, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            gate.committed(topic, &positions);
-        }
-        gate.sent(partition, size);
-        producer.send(&Outgoing {
-            partition: Some(partition),
-            timestamp_ms: Some(event.timestamp_ms),
-            key: event.key.as_deref(),
-            value: event.value.as_deref(),
-            ..Outgoing::default()
-        })?;
-        if index % 1024 == 0 {
-            bar.set_position(index);
-        }
+/// Sends events in order, never further ahead of bronze than the broker keeps.
+struct Feeder {
+    producer: Producer,
+    generator: Generator,
+    gate: Gate,
+    topic: String,
+}
+
+impl Feeder {
+    fn new(kafka: &KafkaSource, topic: &str) -> Result<Self> {
+        Ok(Self {
+            producer: Producer::new(&kafka.brokers, topic, &kafka.options)?,
+            generator: Generator::new(GeneratorConfig {
+                events_per_second: EVENTS_PER_SECOND,
+                ..GeneratorConfig::default()
+            }),
+            gate: Gate::new(),
+            topic: topic.to_owned(),
+        })
     }
-    bar.finish_and_clear();
-    producer.finish(FLUSH).map(drop)
+
+    /// Sends the events of `range` and waits until the broker has them.
+    fn send(&mut self, range: Range<u64>, committed: &Committed, stop: &Stop) -> Result<()> {
+        let bar = progress::bar(range.end - range.start, "producing");
+        for index in range.clone() {
+            let event = self.generator.event(index);
+            let partition = partition_of(event.key.as_deref(), index);
+            let size = event.key.as_ref().map_or(0, Vec::len) + event.value.as_ref().map_or(0, Vec::len);
+            while !self.gate.may_send(partition, size) {
+                if stop.asked() {
+                    return Ok(());
+                }
+                self.producer.flush(FLUSH)?;
+                let positions = lock(&committed.positions);
+                let waited = committed.moved.wait_timeout(positions, Duration::from_millis(50));
+                let (positions, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                self.gate.committed(&self.topic, &positions);
+            }
+            self.gate.sent(partition, size);
+            self.producer.send(&Outgoing {
+                partition: Some(partition),
+                timestamp_ms: Some(event.timestamp_ms),
+                key: event.key.as_deref(),
+                value: event.value.as_deref(),
+                ..Outgoing::default()
+            })?;
+            if index % 1024 == 0 {
+                bar.set_position(index - range.start);
+            }
+        }
+        bar.finish_and_clear();
+        self.producer.flush(FLUSH)
+    }
 }
 
 /// By key, as Kafka would, so that a repetition follows its original; the same in every run.

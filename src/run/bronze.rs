@@ -48,8 +48,10 @@ pub struct BronzeLayer {
     committed: Positions,
     /// When the first row of the step at hand came.
     step_began: Option<Micros>,
-    /// When the newest record of each partition came, by its own timestamp where it has one.
+    /// When the newest record of each partition came.
     last_seen: BTreeMap<PartitionId, Micros>,
+    /// The newest record's own timestamp, which says when it came to the broker as well as anything can.
+    last_stamp: BTreeMap<PartitionId, Micros>,
     /// Offset and digest of the newest record of each partition, by which a re-created topic is recognised.
     last_records: BTreeMap<String, LastRecord>,
     idle: BTreeSet<PartitionId>,
@@ -108,6 +110,7 @@ impl BronzeLayer {
             silence,
             runtime,
             step_began: None,
+            last_stamp: last_seen.clone(),
             last_seen,
             last_records,
             idle: BTreeSet::new(),
@@ -149,7 +152,8 @@ impl BronzeLayer {
             .clamp(1, POLL_RECORDS);
         let wait = self.wait();
         let now = self.clock.now();
-        let (builder, seen, idle) = (&mut self.builder, &mut self.last_seen, &mut self.idle);
+        let (builder, idle) = (&mut self.builder, &mut self.idle);
+        let (seen, stamps) = (&mut self.last_seen, &mut self.last_stamp);
         let mut last: Option<PartitionId> = None;
         let polled = self.source.poll(wait, room, &mut |record| {
             builder.record(&record, now);
@@ -163,10 +167,13 @@ impl BronzeLayer {
                 last = Some(id);
             }
             if let Some(id) = &last {
-                let at = record.timestamp.map_or(now, |timestamp| timestamp.min(now));
-                match seen.get_mut(id) {
-                    Some(latest) => *latest = (*latest).max(at),
-                    None => drop(seen.insert(id.clone(), at)),
+                let stamp = record.timestamp.map_or(now, |stamp| stamp.min(now));
+                match stamps.get_mut(id) {
+                    Some(newest) => *newest = (*newest).max(stamp),
+                    None => drop(stamps.insert(id.clone(), stamp)),
+                }
+                if !same {
+                    seen.insert(id.clone(), now);
                 }
             }
         });
@@ -197,6 +204,8 @@ impl BronzeLayer {
     pub fn end(&mut self, close_windows: bool) -> Result<Option<Done>> {
         let now = self.clock.now();
         let ends = self.source.ends()?;
+        // A one-shot run waits for nobody: whether nothing came for long is told by the records' own timestamps.
+        self.last_seen = std::mem::take(&mut self.last_stamp);
         self.notice_idle(now, &ends);
         if close_windows {
             self.tick(Reason::End, 0);

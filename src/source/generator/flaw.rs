@@ -61,8 +61,8 @@ impl Flaw {
         Self::ALL.get(index).copied().unwrap_or(Self::Malformed)
     }
 
-    /// The payload of `view` with this flaw. `ahead_of` is the record's timestamp in UTC microseconds, `campaigns` how
-    /// many campaigns the reference data has.
+    /// The payload of `view` with this flaw. `ahead_of` is the record's timestamp in UTC microseconds, `campaigns` the
+    /// largest campaign number in use.
     pub(super) fn payload(self, mut view: View, ahead_of: i64, campaigns: u64, dice: &mut Dice) -> Option<Vec<u8>> {
         let duration = view.end - view.start;
         match self {
