@@ -15,13 +15,21 @@ use crate::source::files::LineReader;
 use crate::source::generator::{Generator, GeneratorConfig};
 use crate::source::produce::{Outgoing, Producer, ensure_topic};
 
+/// Generated events may be old, and brokers go by the records' timestamps when they delete.
+const TOPIC_OPTIONS: [(&str, &str); 1] = [("retention.ms", "-1")];
 /// How long the last records may take to be delivered.
 const FLUSH: Duration = Duration::from_secs(60);
 
 /// Sends the records and prints how many were delivered.
 pub fn produce(session: &Session, command: &Produce) -> Result<()> {
     let options = options(&command.option)?;
-    let made = ensure_topic(&command.brokers, &options, &command.topic, command.partitions, &[])?;
+    let made = ensure_topic(
+        &command.brokers,
+        &options,
+        &command.topic,
+        command.partitions,
+        &TOPIC_OPTIONS,
+    )?;
     if made {
         tracing::info!(topic = command.topic, partitions = command.partitions, "made the topic");
     }

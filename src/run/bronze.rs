@@ -98,7 +98,13 @@ impl BronzeLayer {
     ) -> Self {
         let next_seq = table.txn(&names::bronze_seq(pipeline)).unwrap_or(0);
         let now = clock.now();
-        let last_seen = seen_before(&table, pipeline, now);
+        let last_stamp = stamps_before(&table, pipeline, now);
+        // While live nobody is idle before `idle_after` has passed here.
+        let last_seen = source
+            .positions()
+            .into_keys()
+            .map(|partition| (partition, now))
+            .collect();
         let last_records = last_records(&table);
         let mut layer = Self {
             committed: positions(&table, pipeline),
@@ -110,7 +116,7 @@ impl BronzeLayer {
             silence,
             runtime,
             step_began: None,
-            last_stamp: last_seen.clone(),
+            last_stamp,
             last_seen,
             last_records,
             idle: BTreeSet::new(),
@@ -205,7 +211,7 @@ impl BronzeLayer {
         let now = self.clock.now();
         let ends = self.source.ends()?;
         // A one-shot run waits for nobody: whether nothing came for long is told by the records' own timestamps.
-        self.last_seen = std::mem::take(&mut self.last_stamp);
+        self.last_seen.clone_from(&self.last_stamp);
         self.notice_idle(now, &ends);
         if close_windows {
             self.tick(Reason::End, 0);
@@ -231,9 +237,9 @@ impl BronzeLayer {
             }
         }
         note_last_records(&batch, &mut self.last_records);
-        let seen: BTreeMap<String, Micros> = self.last_seen.iter().map(|(id, at)| (id.to_string(), *at)).collect();
+        let stamps: BTreeMap<String, Micros> = self.last_stamp.iter().map(|(id, at)| (id.to_string(), *at)).collect();
         let info = json!({
-            "seen": seen,
+            "stamps": stamps,
             "last": self.last_records,
             "position": position,
             "rows": batch.num_rows(),
@@ -359,11 +365,11 @@ pub fn last_records(table: &Table) -> BTreeMap<String, LastRecord> {
         .unwrap_or_default()
 }
 
-/// When each partition's newest record came, from the newest commit; `now` for one that the log no longer tells of.
-fn seen_before(table: &Table, pipeline: &str, now: Micros) -> BTreeMap<PartitionId, Micros> {
+/// Each partition's newest timestamp, from the newest commit; `now` for one that the log no longer tells of.
+fn stamps_before(table: &Table, pipeline: &str, now: Micros) -> BTreeMap<PartitionId, Micros> {
     let told: BTreeMap<String, Micros> = table
         .info()
-        .and_then(|info| serde_json::from_value(info.get("seen")?.clone()).ok())
+        .and_then(|info| serde_json::from_value(info.get("stamps")?.clone()).ok())
         .unwrap_or_default();
     positions(table, pipeline)
         .into_iter()
