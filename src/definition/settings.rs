@@ -29,8 +29,6 @@ pub struct Settings {
     pub project: PathBuf,
     /// Where the tables are: a URL (`s3://...`, `file:///...`), or a directory, relative to the project.
     pub lake: String,
-    /// The directory of checkpoints, relative to the project; a cache.
-    pub checkpoints: PathBuf,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
     /// How log lines look.
@@ -60,7 +58,6 @@ impl Settings {
         Self {
             project: project.to_owned(),
             lake: "data/lake".to_owned(),
-            checkpoints: PathBuf::from("checkpoints"),
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
@@ -96,7 +93,6 @@ impl Settings {
         }
         match key {
             "lake" => value.trim_end_matches('/').clone_into(&mut self.lake),
-            "checkpoints" => self.checkpoints = PathBuf::from(value),
             "log" => value.clone_into(&mut self.log),
             "metrics" if value == "off" => self.metrics = None,
             "metrics" => match value.parse() {
@@ -121,7 +117,7 @@ impl Settings {
     }
 }
 
-const KEYS: [&str; 5] = ["lake", "checkpoints", "metrics", "log_format", "log"];
+const KEYS: [&str; 4] = ["lake", "metrics", "log_format", "log"];
 
 /// The settings of `medallion.toml`, where there is one, with `MEDALLION_*` over them.
 ///

@@ -54,6 +54,10 @@ impl GoldLayer {
         let silver = silver.by_time(&pipeline.silver.event_time).await?;
         let generation = silver.stored().generation.clone().unwrap_or_default();
         if silver.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str()) {
+            if adopt {
+                // Silver takes the changed definition into force with its own next opening.
+                return Ok(None);
+            }
             return Err(Error::new(
                 Kind::Definition,
                 format!("silver of {name} was written by another definition than layers/{name}/silver.toml"),
