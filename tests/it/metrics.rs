@@ -28,7 +28,11 @@ fn free_address() -> SocketAddr {
 fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
@@ -85,7 +89,10 @@ fn a_running_pipeline_shows_its_counters_and_ends_cleanly_on_sigterm() {
         ("medallion_step_duration_seconds", "histogram"),
     ] {
         assert!(body.contains(&format!("# HELP {name} ")), "{name} has no HELP:\n{body}");
-        assert!(body.contains(&format!("# TYPE {name} {kind}\n")), "{name} is no {kind}:\n{body}");
+        assert!(
+            body.contains(&format!("# TYPE {name} {kind}\n")),
+            "{name} is no {kind}:\n{body}"
+        );
     }
     let value = |name: &str, layer: &str| {
         let labels = of(layer);
@@ -110,5 +117,9 @@ fn a_running_pipeline_shows_its_counters_and_ends_cleanly_on_sigterm() {
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
     let summary: serde_json::Value = serde_json::from_str(&last).unwrap();
     assert_eq!(summary["pipelines"][0]["pipeline"], "view_log", "{summary}");
-    assert_eq!(summary["pipelines"][0]["layers"].as_array().unwrap().len(), 3, "{summary}");
+    assert_eq!(
+        summary["pipelines"][0]["layers"].as_array().unwrap().len(),
+        3,
+        "{summary}"
+    );
 }

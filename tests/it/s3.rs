@@ -67,7 +67,9 @@ impl<'a> Process<'a> {
         let bronze = tables::bronze("view_log");
         let open = Reader::open(&self.lake, &bronze.path, bronze.schema, "seq");
         let reader = self.runtime.block_on(open).unwrap();
-        reader.and_then(|reader| reader.txn(&names::bronze_seq("view_log"))).unwrap_or(0)
+        reader
+            .and_then(|reader| reader.txn(&names::bronze_seq("view_log")))
+            .unwrap_or(0)
     }
 }
 
@@ -102,7 +104,10 @@ fn a_pipeline_on_s3_runs_goes_on_replays_and_is_maintained_without_a_row_changin
 
     let work = replay::silver(&process.lake, project.path(), &pipeline, &|_, _, _| {});
     let replayed = runtime.block_on(work).unwrap();
-    assert!(replayed.iter().any(|done| done.rows == whole.silver as u64), "{replayed:?}");
+    assert!(
+        replayed.iter().any(|done| done.rows == whole.silver as u64),
+        "{replayed:?}"
+    );
     same_counts(&process.audited(&pipeline), &whole);
 
     let policy = Policy {
@@ -111,14 +116,20 @@ fn a_pipeline_on_s3_runs_goes_on_replays_and_is_maintained_without_a_row_changin
         vacuum_age: Duration::from_secs(3600),
     };
     for spec in tables::all(&pipeline).unwrap() {
-        let report = runtime.block_on(maintain(&process.lake, &spec, policy)).unwrap().unwrap();
+        let report = runtime
+            .block_on(maintain(&process.lake, &spec, policy))
+            .unwrap()
+            .unwrap();
         assert!(report.files_after <= report.files_before, "{report:?}");
     }
     let process = Process::start(&runtime, &project, &server);
     same_counts(&process.audited(&pipeline), &whole);
     process.run(&pipeline, &once(false)).unwrap();
     let after = process.audited(&pipeline);
-    assert_eq!((after.records, after.silver, after.gold), (whole.records, whole.silver, whole.gold));
+    assert_eq!(
+        (after.records, after.silver, after.gold),
+        (whole.records, whole.silver, whole.gold)
+    );
 }
 
 fn same_counts(found: &audit::Report, expected: &audit::Report) {
@@ -148,7 +159,10 @@ fn of_two_writers_on_one_s3_lake_the_one_that_was_overtaken_is_fenced_and_no_row
         let running = scope.spawn(|| one.run(&pipeline, &bronze(false)));
         let began = Instant::now();
         while other.head() < first as i64 {
-            assert!(began.elapsed() < PATIENCE && !running.is_finished(), "nothing is committed");
+            assert!(
+                began.elapsed() < PATIENCE && !running.is_finished(),
+                "nothing is committed"
+            );
             thread::sleep(Duration::from_millis(50));
         }
         // A run begins with a tick, so this one commits whether there are new records or not.
@@ -163,7 +177,10 @@ fn of_two_writers_on_one_s3_lake_the_one_that_was_overtaken_is_fenced_and_no_row
         running.join().unwrap().unwrap_err()
     });
     assert_eq!(lost.kind(), Kind::Fenced, "{lost}");
-    assert!(lost.to_string().contains(&format!("pid {}", std::process::id())), "{lost}");
+    assert!(
+        lost.to_string().contains(&format!("pid {}", std::process::id())),
+        "{lost}"
+    );
 
     let third = Process::start(&runtime, &project, &server);
     third.run(&pipeline, &once(true)).unwrap();

@@ -307,8 +307,10 @@ fn problems_of_gold_are_found() {
     at(
         "partition_by = [\"minute\"]",
         "partition_by = [\"region\"]",
-        &["gold.toml:6:table[0].partition_by: column \"region\" is a string, and Delta reads the empty string of a \
-           partition as null (partition by a date, a timestamp or an integer column)"],
+        &[
+            "gold.toml:6:table[0].partition_by: column \"region\" is a string, and Delta reads the empty string of a \
+           partition as null (partition by a date, a timestamp or an integer column)",
+        ],
     );
     at(
         "\"sum(size)\"",
