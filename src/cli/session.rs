@@ -77,7 +77,8 @@ impl Session {
         } else {
             self.project().join(location).to_string_lossy().into_owned()
         };
-        self.runtime.block_on(Lake::open(&location, self.clock.clone()))
+        self.runtime
+            .block_on(Lake::open_with(&location, &self.settings.store, self.clock.clone()))
     }
 
     /// Whether results go out as JSON.

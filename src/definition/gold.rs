@@ -246,16 +246,16 @@ fn partition_by(reader: &mut Reader<'_>, outputs: &Outputs, report: &mut Report)
         if columns.iter().take(place).any(|earlier| earlier.value == column.value) {
             report.add(&column.at, format!("{:?} is there twice", column.value), None);
         }
-        if outputs.type_of(column, report) == Some(DataType::Float64) {
-            report.add(
-                &column.at,
-                format!(
-                    "column {:?} is a double, which names no partition exactly",
-                    column.value
-                ),
-                None,
-            );
-        }
+        // Delta writes a partition value as text in which the empty string is null: the row would come back changed.
+        let (fault, suggestion) = match outputs.type_of(column, report) {
+            Some(DataType::Float64) => ("a double, which names no partition exactly", None),
+            Some(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => (
+                "a string, and Delta reads the empty string of a partition as null",
+                Some("partition by a date, a timestamp or an integer column".to_owned()),
+            ),
+            _ => continue,
+        };
+        report.add(&column.at, format!("column {:?} is {fault}", column.value), suggestion);
     }
     if !outputs.columns.is_empty() && columns.len() >= outputs.columns.len() {
         report.add(

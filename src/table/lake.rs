@@ -1,5 +1,6 @@
 //! A lake: one root URL, under which every table has a place.
 
+use std::collections::BTreeMap;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::definition::Secret;
 use crate::error::{Context, Error, Kind, Result};
 
 /// The root of all tables and the store behind it.
@@ -27,13 +29,22 @@ impl Lake {
     /// Opens the lake at `location`: a path, or a `file://`, `memory://` or (feature `s3`) `s3://` URL.
     ///
     /// A local lake's directory is made if it is missing. A remote store is probed: it must refuse to create a key
-    /// that exists, because on that rests that a version is committed once.
+    /// that exists, because on that rests that a version is committed once. The store takes its options from the
+    /// environment (`AWS_*`).
     pub async fn open(location: &str, clock: Clock) -> Result<Self> {
+        Self::open_with(location, &BTreeMap::new(), clock).await
+    }
+
+    /// Opens the lake at `location` as [`Lake::open`] does, with `options` of the store over those of the environment.
+    ///
+    /// Errors: [`Kind::Definition`] for an option that the store does not know, [`Kind::Unavailable`] for a store that
+    /// cannot be reached or fails the probe. A local lake has no use for options.
+    pub async fn open_with(location: &str, options: &BTreeMap<String, Secret>, clock: Clock) -> Result<Self> {
         let url = parse_location(location)?;
         let root: Arc<dyn ObjectStore> = match url.scheme() {
             "file" => local_store(&url)?,
             "memory" => Arc::new(object_store::memory::InMemory::new()),
-            "s3" | "s3a" => s3_store(&url)?,
+            "s3" | "s3a" => s3_store(&url, options)?,
             other => {
                 return Err(
                     Error::new(Kind::Usage, format!("lake {location}: no store for scheme {other}://"))
@@ -48,7 +59,7 @@ impl Lake {
         Ok(lake)
     }
 
-    /// A lake at `url` over a given store: for tests and for stores that inject faults.
+    /// A lake at `url` over a given store, which is not probed: for tests and for stores that inject faults.
     pub fn with_store(url: Url, root: Arc<dyn ObjectStore>, clock: Clock) -> Self {
         let writer = format!("pid {} run {}", std::process::id(), Uuid::new_v4().simple());
         Self {
@@ -105,7 +116,10 @@ impl Lake {
         ))
     }
 
-    async fn probe_conditional_put(&self) -> Result<()> {
+    /// Proves that the store refuses to create a key that exists.
+    ///
+    /// Errors: [`Kind::Unavailable`] where it overwrites the key or cannot be asked.
+    pub async fn probe_conditional_put(&self) -> Result<()> {
         let store = self.store();
         let key = Path::from(format!("_medallion_probe/{}", Uuid::new_v4().simple()));
         let create = || PutOptions::from(PutMode::Create);
@@ -177,11 +191,24 @@ fn probe_directory(path: &FsPath) -> Result<()> {
 }
 
 #[cfg(feature = "s3")]
-fn s3_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
+fn s3_store(url: &Url, options: &BTreeMap<String, Secret>) -> Result<Arc<dyn ObjectStore>> {
+    use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+
     let bucket = url
         .host_str()
         .ok_or_else(|| Error::new(Kind::Usage, format!("lake {url}: no bucket")))?;
-    let store = object_store::aws::AmazonS3Builder::from_env()
+    let mut builder = AmazonS3Builder::from_env();
+    for (name, value) in options {
+        let key: AmazonS3ConfigKey = name.to_lowercase().parse().map_err(|_| {
+            Error::new(
+                Kind::Definition,
+                format!("[store] of medallion.toml: {name:?} is no option of an S3 store"),
+            )
+            .with_next("its options are the AWS_* variables in small letters, as aws_region, aws_endpoint")
+        })?;
+        builder = builder.with_config(key, value.0.as_str());
+    }
+    let store = builder
         .with_bucket_name(bucket)
         .build()
         .or_fail(Kind::Unavailable, || format!("the S3 client for lake {url}"))?;
@@ -189,7 +216,7 @@ fn s3_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
 }
 
 #[cfg(not(feature = "s3"))]
-fn s3_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
+fn s3_store(url: &Url, _options: &BTreeMap<String, Secret>) -> Result<Arc<dyn ObjectStore>> {
     Err(
         Error::new(Kind::Usage, format!("lake {url}: this medallion was built without S3"))
             .with_next("build it with --features s3"),

@@ -1,8 +1,18 @@
-//! tests
+//! Tests of the whole program and of rooms together, in one binary so that it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking; clippy.toml excuses the tests themselves, not their helpers"
+)]
 
 mod gold_properties;
 mod model;
 mod silver_properties;
+mod metrics;
+mod s3;
 mod source_kafka;
 mod source_real_kafka;
 mod support;
+mod tidy;

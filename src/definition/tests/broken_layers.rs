@@ -305,6 +305,14 @@ fn problems_of_gold_are_found() {
         &["gold.toml:6:table[0].partition_by: column \"mean\" is a double"],
     );
     at(
+        "partition_by = [\"minute\"]",
+        "partition_by = [\"region\"]",
+        &[
+            "gold.toml:6:table[0].partition_by: column \"region\" is a string, and Delta reads the empty string of a \
+           partition as null (partition by a date, a timestamp or an integer column)",
+        ],
+    );
+    at(
         "\"sum(size)\"",
         "\"size\"",
         &["gold.toml:8:table[0].columns.total: aggregates nothing"],

@@ -43,7 +43,7 @@ impl Hasher for Unhashed {
 pub(super) fn keys(columns: &[ArrayRef], rows: usize) -> Result<Vec<Key>> {
     let mut buffer = Vec::with_capacity(64);
     let mut keys = Vec::with_capacity(rows);
-    let columns: Vec<Cells<'_>> = columns.iter().map(|column| Cells::of(column)).collect::<Result<_>>()?;
+    let columns: Vec<Cells<'_>> = columns.iter().map(Cells::of).collect::<Result<_>>()?;
     for row in 0..rows {
         buffer.clear();
         for cells in &columns {

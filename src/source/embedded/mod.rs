@@ -25,8 +25,13 @@ pub struct Broker {
 
 // SAFETY: the cluster's functions may be called from any thread: each hands its request to the cluster's own thread
 // through a locked queue, and the bootstrap list they read does not change.
+#[expect(
+    unsafe_code,
+    reason = "rdkafka's mock cluster holds raw pointers, but librdkafka's is thread-safe"
+)]
 unsafe impl Send for Broker {}
 // SAFETY: as above.
+#[expect(unsafe_code, reason = "as above")]
 unsafe impl Sync for Broker {}
 
 impl Broker {

@@ -56,6 +56,7 @@ fn typed(timestamp: Option<i64>, kind: TimestampType) -> (Option<i64>, Timestamp
 
 /// The headers in order. rdkafka's own accessor panics on a name that is not UTF-8, which any producer can send; here
 /// such a name has replacement characters. librdkafka ends a name at a zero byte.
+#[expect(unsafe_code, reason = "the safe accessor panics on bytes that any producer can send")]
 fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Headers<'a> {
     let mut out = Vec::new();
     let mut native = ptr::null_mut();
