@@ -194,7 +194,7 @@ pub struct Produce {
     /// Bootstrap servers
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092")]
     pub brokers: String,
-    /// Partitions of a topic that is made
+    /// Partitions of a topic that is made; it keeps records forever (retention.ms=-1), because events may be old
     #[arg(long, default_value_t = 6)]
     pub partitions: i32,
     /// librdkafka options, NAME=VALUE; repeat; secrets as NAME=env:VARIABLE or NAME=file:PATH

@@ -1,39 +1,29 @@
 //! Opening a pipeline's source at bronze's positions, and proving first that it is still the same source.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::bronze::{LastRecord, last_records, positions};
-use crate::definition::{KafkaSource as KafkaDefinition, Pipeline, SourceKind};
-use crate::error::{Error, Kind, Result};
+use crate::definition::{Pipeline, SourceKind};
+use crate::error::Result;
 use crate::source::files::FileSource;
 use crate::source::kafka::KafkaSource;
-use crate::source::{Loss, LossReason, PartitionId, Positions, Source};
+use crate::source::{Loss, LossReason, PartitionId, Positions, RecordDigest, Source, loss_error};
 use crate::table::Table;
 
 /// The source of `pipeline`, from the positions that `table` holds.
 ///
-/// Errors: [`Kind::DataLoss`] where records between our position and the source's are missing or the source is
-/// another one under the same name; it stays so over restarts until `accept-gap` records the loss.
+/// Errors: [`crate::error::Kind::DataLoss`] where records between our position and the source's are missing or the
+/// source is another one under the same name; it stays so over restarts until `accept-gap` records the loss.
 pub fn source(pipeline: &Pipeline, project: &Path, table: &Table) -> Result<Box<dyn Source>> {
     let start = positions(table, &pipeline.name);
     let source = match &pipeline.bronze.source {
         SourceKind::Kafka(kafka) => KafkaSource::open(&pipeline.name, kafka, &start)?,
         SourceKind::Files(files) => FileSource::open(&pipeline.name, project, files, &start)?,
     };
-    let replaced = replaced(pipeline, project, table, &start)?;
-    match replaced.first() {
+    match loss_error(&pipeline.name, &replaced(pipeline, project, table, &start)?) {
         None => Ok(source),
-        Some(loss) => Err(Error::new(
-            Kind::DataLoss,
-            format!(
-                "{} was replaced: the record before offset {} is not the one that bronze has (topic re-created?)",
-                loss.partition, loss.from
-            ),
-        )
-        .with_next(format!(
-            "`medallion accept-gap -p {}` records that and reads the new content from its start",
-            pipeline.name
-        ))),
+        Some(error) => Err(error),
     }
 }
 
@@ -49,42 +39,60 @@ pub fn fresh_source(pipeline: &Pipeline, project: &Path) -> Result<Box<dyn Sourc
 /// What is missing for a reader at bronze's positions, replaced partitions included; empty where nothing is.
 pub fn losses(pipeline: &Pipeline, project: &Path, table: &Table) -> Result<Vec<Loss>> {
     let start = positions(table, &pipeline.name);
-    let missing = match &pipeline.bronze.source {
+    let mut losses = match &pipeline.bronze.source {
         SourceKind::Kafka(kafka) => KafkaSource::losses(kafka, &start)?,
         SourceKind::Files(files) => FileSource::losses(project, files, &start)?,
     };
-    if missing.is_empty() {
-        return replaced(pipeline, project, table, &start);
-    }
-    Ok(missing)
+    // One partition of a re-created topic may end before our offset and the next after it: one answer names both.
+    let mut replaced = replaced(pipeline, project, table, &start)?;
+    replaced.retain(|found| losses.iter().all(|loss| loss.partition != found.partition));
+    losses.append(&mut replaced);
+    losses.sort_by(|a, b| a.partition.cmp(&b.partition));
+    Ok(losses)
 }
 
 /// Partitions whose record before our position is another one than bronze has: offsets alone cannot tell.
 fn replaced(pipeline: &Pipeline, project: &Path, table: &Table, start: &Positions) -> Result<Vec<Loss>> {
-    let remembered = last_records(table);
-    let mut losses = Vec::new();
-    for (partition, next) in start {
-        let Some(last) = remembered.get(&partition.to_string()) else {
-            continue;
-        };
-        if is_replaced(pipeline, project, partition, last)? {
-            losses.push(Loss {
-                partition: partition.clone(),
-                from: *next,
-                to: 0,
-                reason: LossReason::Recreated,
-            });
+    let mut remembered = last_records(table);
+    let known: BTreeMap<PartitionId, LastRecord> = start
+        .keys()
+        .filter_map(|id| Some((id.clone(), remembered.remove(&id.to_string())?)))
+        .collect();
+    let there = match &pipeline.bronze.source {
+        SourceKind::Kafka(kafka) => {
+            let wanted: Vec<_> = known.iter().map(|(id, last)| (id.clone(), last.offset)).collect();
+            KafkaSource::read_many(kafka, &wanted)?
         }
+        SourceKind::Files(_) => lines(project, &known)?,
+    };
+    let other: Vec<PartitionId> = there
+        .into_iter()
+        .filter(|(id, found)| known.get(id).is_some_and(|last| last.digest != *found))
+        .map(|(id, _)| id)
+        .collect();
+    if other.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(losses)
+    let first = match &pipeline.bronze.source {
+        SourceKind::Kafka(kafka) => KafkaSource::first_offsets(kafka)?,
+        SourceKind::Files(_) => Positions::new(),
+    };
+    let loss = |partition: PartitionId| Loss {
+        from: start.get(&partition).copied().unwrap_or(0),
+        to: first.get(&partition).copied().unwrap_or(0),
+        reason: LossReason::Replaced,
+        partition,
+    };
+    Ok(other.into_iter().map(loss).collect())
 }
 
-fn is_replaced(pipeline: &Pipeline, project: &Path, partition: &PartitionId, last: &LastRecord) -> Result<bool> {
-    let found = match &pipeline.bronze.source {
-        // A partition of a topic that is no longer declared has nothing to say about the one that is.
-        SourceKind::Kafka(KafkaDefinition { topic, .. }) if *topic != partition.topic => return Ok(false),
-        SourceKind::Kafka(kafka) => KafkaSource::read_one(kafka, partition, last.offset)?,
-        SourceKind::Files(_) => FileSource::read_one(project, partition, last.offset)?,
-    };
-    Ok(found.is_some_and(|found| found != last.digest))
+/// The lines of the files that are remembered as last, as they are now.
+fn lines(project: &Path, known: &BTreeMap<PartitionId, LastRecord>) -> Result<BTreeMap<PartitionId, RecordDigest>> {
+    let mut lines = BTreeMap::new();
+    for (id, last) in known {
+        if let Some(found) = FileSource::read_one(project, id, last.offset)? {
+            lines.insert(id.clone(), found);
+        }
+    }
+    Ok(lines)
 }

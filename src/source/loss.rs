@@ -12,6 +12,8 @@ pub enum LossReason {
     Expired,
     /// The source ends before our offset: the topic was re-created or truncated, or the file shrank.
     Recreated,
+    /// The source has another record before our offset than we read there: it was re-created and has grown past us.
+    Replaced,
     /// The partition does not exist any more.
     PartitionGone,
 }
@@ -23,7 +25,7 @@ pub struct Loss {
     pub partition: PartitionId,
     /// The offset that was expected next.
     pub from: i64,
-    /// The offset that reading can go on from; below `from` unless the reason is [`LossReason::Expired`].
+    /// The offset that reading can go on from; at most `from` unless the reason is [`LossReason::Expired`].
     pub to: i64,
     /// Why.
     pub reason: LossReason,
@@ -44,6 +46,10 @@ impl fmt::Display for Loss {
                 f,
                 "{partition} ends before offset {from}, where reading was to go on: it was re-created or truncated"
             ),
+            LossReason::Replaced => write!(
+                f,
+                "{partition} was replaced: the record before offset {from} is not the one that was read (re-created?)"
+            ),
             LossReason::PartitionGone => write!(
                 f,
                 "{partition} does not exist any more, reading was to go on at offset {from}: \
@@ -55,7 +61,8 @@ impl fmt::Display for Loss {
 
 /// Compares where we want to go on with the low and high watermarks of every partition that exists.
 ///
-/// A partition that `start` does not know is expected to begin at 0. `highs` may be the last stable offset of a topic
+/// A partition that `start` does not know is expected to begin at 0, for it is younger than the others; a reader that
+/// knows none at all has lost nothing and does not ask here. `highs` may be the last stable offset of a topic
 /// with open transactions: a read-committed reader is never past it, so an open transaction does not look like a loss.
 pub fn check_positions(start: &Positions, lows: &Positions, highs: &Positions) -> Vec<Loss> {
     let mut losses = Vec::new();

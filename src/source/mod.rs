@@ -93,10 +93,13 @@ pub struct Record<'a> {
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
+/// Bytes after which a poll hands out no more, so that a caller who bounds its memory is asked again in time.
+pub const POLL_BYTES: usize = 8 << 20;
+
 /// Where records come from.
 pub trait Source: Send {
-    /// Waits up to `wait` for records and hands each to `take`, at most `max` of them, ascending per partition.
-    /// Returns how many came. Blocks the calling thread.
+    /// Waits up to `wait` for records and hands each to `take`, at most `max` of them and none once they have
+    /// [`POLL_BYTES`] together, ascending per partition. Returns how many came. Blocks the calling thread.
     fn poll(&mut self, wait: Duration, max: usize, take: &mut dyn FnMut(Record<'_>)) -> Result<usize>;
 
     /// The next offset per assigned partition, past what was handed out and past control records behind it.

@@ -194,6 +194,21 @@ fn reading_goes_on_at_the_positions_and_a_poll_hands_out_no_more_than_asked() {
     assert_eq!(more, 0);
 }
 
+/// Sends 20,000 records of a kilobyte to partition 0: more than the 5 MiB that the broker keeps.
+fn fill_over_the_brim(broker: &Broker) {
+    let noise = producer(broker, &[("compression.type", "none"), ("batch.num.messages", "100")]);
+    let kilobyte = vec![b'x'; 1000];
+    for _ in 0..20_000 {
+        let record = Outgoing {
+            partition: Some(0),
+            value: Some(&kilobyte),
+            ..Outgoing::default()
+        };
+        noise.send(&record).unwrap();
+    }
+    noise.finish(Duration::from_secs(30)).unwrap();
+}
+
 #[test]
 fn records_dropped_by_retention_are_named_and_never_skipped() {
     let broker = Broker::start(&[(TOPIC, 1)]).unwrap();
@@ -210,18 +225,8 @@ fn records_dropped_by_retention_are_named_and_never_skipped() {
     let mut running = KafkaSource::open("views", &short, &Positions::new()).unwrap();
     read(running.as_mut(), 10);
 
-    // More than the 5 MiB that the broker keeps, while the reader stands still.
-    let noise = producer(&broker, &[("compression.type", "none"), ("batch.num.messages", "100")]);
-    let kilobyte = vec![b'x'; 1000];
-    for _ in 0..20_000 {
-        let record = Outgoing {
-            partition: Some(0),
-            value: Some(&kilobyte),
-            ..Outgoing::default()
-        };
-        noise.send(&record).unwrap();
-    }
-    noise.finish(Duration::from_secs(30)).unwrap();
+    // While the reader stands still.
+    fill_over_the_brim(&broker);
 
     let losses = KafkaSource::losses(&definition(&broker.bootstrap(), TOPIC), &at(&[(0, 10)])).unwrap();
     assert_eq!(losses.len(), 1);
@@ -328,28 +333,49 @@ fn a_broker_that_comes_back_is_read_on_without_loss() {
 }
 
 #[test]
-fn a_record_is_recognised_by_its_fingerprint() {
-    let broker = Broker::start(&[(TOPIC, 1)]).unwrap();
-    send(&broker, 0, numbers(0..5));
+fn records_are_recognised_by_their_fingerprints_one_per_partition() {
+    let broker = Broker::start(&[(TOPIC, 4)]).unwrap();
+    for partition in [0, 1, 2] {
+        send(&broker, partition, numbers(0..5));
+    }
     let definition = definition(&broker.bootstrap(), TOPIC);
-    let id = PartitionId::new(TOPIC, 0);
-    let digest = KafkaSource::read_one(&definition, &id, 3).unwrap();
+    let id = |partition| PartitionId::new(TOPIC, partition);
+    let wanted = [
+        (id(0), 3),
+        (id(1), 5),  // the end
+        (id(2), 50), // past the end
+        (id(3), 0),  // empty
+        (id(9), 0),  // no such partition
+        (PartitionId::new("before", 0), 3),
+    ];
+    let found = KafkaSource::read_many(&definition, &wanted).unwrap();
+    let digest = RecordDigest::from_parts(Some(1_003_000), None, Some(b"3"));
+    assert_eq!(found, BTreeMap::from([(id(0), digest)]));
+    assert!(KafkaSource::read_many(&definition, &[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_first_run_begins_where_the_topic_begins_and_a_partition_found_later_at_zero() {
+    let broker = Broker::start(&[(TOPIC, 1)]).unwrap();
+    fill_over_the_brim(&broker);
+    let mut source = open(&broker, &Positions::new()).unwrap();
+    let first = source.positions()[&PartitionId::new(TOPIC, 0)];
+    assert!(first > 0, "the broker kept everything");
     assert_eq!(
-        digest,
-        Some(RecordDigest::from_parts(Some(1_003_000), None, Some(b"3")))
+        KafkaSource::first_offsets(&definition(&broker.bootstrap(), TOPIC)).unwrap(),
+        at(&[(0, first)])
     );
-    assert_eq!(KafkaSource::read_one(&definition, &id, 5).unwrap(), None, "the end");
+    assert_eq!(read(source.as_mut(), 1)[0].offset, first);
     assert_eq!(
-        KafkaSource::read_one(&definition, &id, 50).unwrap(),
-        None,
-        "past the end"
+        KafkaSource::losses(&definition(&broker.bootstrap(), TOPIC), &Positions::new()).unwrap(),
+        []
     );
-    let gone = PartitionId::new(TOPIC, 9);
-    assert_eq!(
-        KafkaSource::read_one(&definition, &gone, 0).unwrap(),
-        None,
-        "no such partition"
-    );
+
+    // Whoever has read another partition of the topic has missed what this one lost.
+    let error = open(&broker, &at(&[(1, 0)])).err().unwrap();
+    assert_eq!(error.kind(), Kind::DataLoss);
+    let range = format!("records of view_log/0 from offset 0 to {} are gone", first - 1);
+    assert!(error.to_string().contains(&range), "{error}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use crate::definition;
 use crate::error::{Context, Error, Kind, Result};
 use crate::source::{
-    Loss, LossReason, PartitionId, Positions, Record, RecordDigest, Source, TimestampType, loss_error,
+    Loss, LossReason, POLL_BYTES, PartitionId, Positions, Record, RecordDigest, Source, TimestampType, loss_error,
 };
 
 pub use lines::LineReader;
@@ -171,20 +171,23 @@ impl FileSource {
         };
         // Taken before the end is reached, so that what is appended meanwhile is seen as growth.
         let before = stamp(&input.path).ok();
-        let mut count = 0;
-        while count < max {
+        let (mut count, mut bytes) = (0, 0);
+        while count < max && bytes < POLL_BYTES {
             let offset = reader.number();
             match reader.next_line() {
-                Ok(Some(line)) => take(Record {
-                    topic: &id.topic,
-                    partition: 0,
-                    offset,
-                    timestamp: None,
-                    timestamp_type: TimestampType::None,
-                    key: None,
-                    value: Some(line),
-                    headers: &[],
-                }),
+                Ok(Some(line)) => {
+                    bytes += line.len();
+                    take(Record {
+                        topic: &id.topic,
+                        partition: 0,
+                        offset,
+                        timestamp: None,
+                        timestamp_type: TimestampType::None,
+                        key: None,
+                        value: Some(line),
+                        headers: &[],
+                    });
+                }
                 Ok(None) => {
                     input.done = before;
                     input.count = before.map(|stamp| (stamp, offset));

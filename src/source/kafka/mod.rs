@@ -4,13 +4,14 @@
 //! lag tools only. Every way in which records can be missing ends in [`Kind::DataLoss`] that names the range:
 //! retention, a re-created or truncated topic, a partition that is gone.
 //!
-//! What it cannot see is a re-created topic whose log has grown past our offset; [`KafkaSource::read_one`] reads the
-//! record before our position so that the caller can compare fingerprints.
+//! What it cannot see is a re-created topic whose log has grown past our offset; [`KafkaSource::read_many`] reads the
+//! records before our positions so that the caller can compare fingerprints.
 
 mod client;
 mod config;
 mod message;
 mod observer;
+mod peek;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,13 +23,13 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::definition;
 use crate::error::{Context, Error, Kind, Result};
-use crate::source::{Loss, PartitionId, Positions, Record, RecordDigest, Source, check_positions, loss_error};
+use crate::source::{Loss, POLL_BYTES, PartitionId, Positions, Record, Source, check_positions, loss_error};
 
 pub(crate) use config::{apply_options, create};
 pub use config::{check_topic, valid_topic};
 pub(crate) use observer::Observer;
 
-use client::{ANSWER, Client, code_of};
+use client::{Client, code_of};
 use trouble::Trouble;
 
 /// A topic being read. Used from one thread, which it blocks.
@@ -43,8 +44,9 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
-    /// Connects and starts every partition at its position in `start`, those it does not know at 0. Waits some 12 s for
-    /// a broker that does not answer, 5 s for a topic that is not there.
+    /// Connects and starts every partition at its position in `start`, those it does not know at 0. Where `start` knows
+    /// no partition of the topic at all, nothing of ours can have been lost: every partition starts at its first
+    /// offset. Waits some 12 s for a broker that does not answer, 5 s for a topic that is not there.
     ///
     /// # Errors
     /// [`Kind::DataLoss`] where positions do not fit the topic, [`Kind::Unavailable`] where the broker does not answer,
@@ -52,14 +54,20 @@ impl KafkaSource {
     pub fn open(pipeline: &str, def: &definition::KafkaSource, start: &Positions) -> Result<Box<dyn Source>> {
         let client = Client::new(&def.brokers, &def.topic, &def.options, &group(pipeline), &[])?;
         let partitions = client.partitions()?;
-        if let Some(error) = loss_error(pipeline, &losses(&client, &partitions, start)?) {
-            return Err(error);
-        }
+        let known = of_topic(start, &def.topic);
+        let begin = if known.is_empty() {
+            client.lows(&partitions)?
+        } else {
+            if let Some(error) = loss_error(pipeline, &losses(&client, &partitions, &known)?) {
+                return Err(error);
+            }
+            known
+        };
         let next: BTreeMap<i32, i64> = partitions
             .iter()
             .map(|&partition| {
                 let id = PartitionId::new(&def.topic, partition);
-                (partition, start.get(&id).copied().unwrap_or(0))
+                (partition, begin.get(&id).copied().unwrap_or(0))
             })
             .collect();
         let source = Self {
@@ -77,45 +85,19 @@ impl KafkaSource {
 
     /// What is missing of the topic for a reader at `start`; empty where it can go on. For `accept-gap`.
     pub fn losses(def: &definition::KafkaSource, start: &Positions) -> Result<Vec<Loss>> {
-        let client = Client::new(&def.brokers, &def.topic, &def.options, "medallion-check", &[])?;
+        let known = of_topic(start, &def.topic);
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = Client::new(&def.brokers, &def.topic, &def.options, CHECK, &[])?;
         let partitions = client.partitions()?;
-        losses(&client, &partitions, start)
+        losses(&client, &partitions, &known)
     }
 
-    /// The fingerprint of the record at `offset`, none where the topic no longer has it (expired, compacted, aborted).
-    /// Uses a connection of its own.
-    pub fn read_one(
-        def: &definition::KafkaSource,
-        partition: &PartitionId,
-        offset: i64,
-    ) -> Result<Option<RecordDigest>> {
-        let eof = [("enable.partition.eof", "true")];
-        let client = Client::new(&def.brokers, &partition.topic, &def.options, "medallion-check", &eof)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
-            .or_fail(Kind::Bug, || format!("asking for offset {offset} of {partition}"))?;
-        client
-            .consumer
-            .assign(&list)
-            .or_fail(Kind::Bug, || format!("assigning {partition}"))?;
-        let begun = Instant::now();
-        while begun.elapsed() < ANSWER {
-            match client.consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(found)) => return Ok((found.offset() == offset).then(|| message::digest(&found))),
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
-                Some(Err(error)) => {
-                    let code = code_of(error);
-                    if trouble::out_of_range(code) || client::unknown(code) {
-                        return Ok(None);
-                    }
-                    if let Some(error) = client.refusal(code) {
-                        return Err(error);
-                    }
-                }
-                None => {}
-            }
-        }
-        Err(client.error(format!("could not read the record at {partition} offset {offset}")))
+    /// The first offset of every partition of the topic now.
+    pub fn first_offsets(def: &definition::KafkaSource) -> Result<Positions> {
+        let client = Client::new(&def.brokers, &def.topic, &def.options, CHECK, &[])?;
+        client.lows(&client.partitions()?)
     }
 
     fn partition_list(&self, offsets: impl Iterator<Item = (i32, i64)>) -> Result<TopicPartitionList> {
@@ -169,12 +151,12 @@ impl KafkaSource {
         self.trouble.note(&self.client, code)
     }
 
-    /// Hands one record out and moves the position.
+    /// Hands one record out and moves the position. Returns its bytes.
     fn hand_out(
         next: &mut BTreeMap<i32, i64>,
         message: &rdkafka::message::BorrowedMessage<'_>,
         take: &mut dyn FnMut(Record<'_>),
-    ) -> Result<()> {
+    ) -> Result<usize> {
         let (partition, offset) = (message.partition(), message.offset());
         let expected = next.entry(partition).or_insert(0);
         if offset < *expected {
@@ -190,7 +172,7 @@ impl KafkaSource {
         }
         message::with_record(message, take);
         *expected = offset + 1;
-        Ok(())
+        Ok(message.payload_len() + message.key_len())
     }
 }
 
@@ -200,8 +182,8 @@ impl Source for KafkaSource {
             return Err(error);
         }
         let begun = Instant::now();
-        let mut count = 0;
-        while count < max {
+        let (mut count, mut bytes) = (0, 0);
+        while count < max && bytes < POLL_BYTES {
             // Once something came, only what is already here goes along.
             let left = if count == 0 {
                 wait.saturating_sub(begun.elapsed())
@@ -215,11 +197,15 @@ impl Source for KafkaSource {
                 Some(Err(error)) => Err(error),
             };
             let outcome = match polled {
-                Ok(handed_out) => handed_out.map(|()| 1),
-                Err(error) => self.note(error).map(|()| 0),
+                Ok(handed_out) => handed_out.map(Some),
+                Err(error) => self.note(error).map(|()| None),
             };
             match outcome {
-                Ok(more) => count += more,
+                Ok(Some(size)) => {
+                    count += 1;
+                    bytes += size;
+                }
+                Ok(None) => {}
                 Err(error) if count == 0 => return Err(error),
                 Err(error) => {
                     self.pending = Some(error);
@@ -301,23 +287,27 @@ impl Source for KafkaSource {
     }
 }
 
+/// The group id of clients that only look.
+const CHECK: &str = "medallion-check";
+
 /// The consumer group under which lag tools find `pipeline`.
 fn group(pipeline: &str) -> String {
     format!("medallion-{pipeline}")
 }
 
-/// Compares `start` with the watermarks of `partitions`. Positions of other topics are none of our business: the
-/// declared topic may have changed.
-fn losses(client: &Client, partitions: &BTreeSet<i32>, start: &Positions) -> Result<Vec<Loss>> {
-    let ours: Positions = start
-        .iter()
-        .filter(|(id, _)| id.topic == client.topic)
-        .map(|(id, &offset)| (id.clone(), offset))
-        .collect();
+/// The positions in `start` that are of `topic`. Those of others are none of our business: the declared topic may have
+/// changed.
+fn of_topic(start: &Positions, topic: &str) -> Positions {
+    let ours = start.iter().filter(|(id, _)| id.topic == topic);
+    ours.map(|(id, &offset)| (id.clone(), offset)).collect()
+}
+
+/// Compares `ours` with the watermarks of `partitions`.
+fn losses(client: &Client, partitions: &BTreeSet<i32>, ours: &Positions) -> Result<Vec<Loss>> {
     let highs = client.highs(partitions)?;
     // Asked after the ends: what retention takes in between is a loss, and what was produced in between none.
     let lows = client.lows(partitions)?;
-    Ok(check_positions(&ours, &lows, &highs))
+    Ok(check_positions(ours, &lows, &highs))
 }
 
 #[cfg(test)]
