@@ -1,7 +1,6 @@
 //! Between the model's rows and the program's batches.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use medallion::layer::bronze::{self, BronzeBuilder};
 use medallion::source;
@@ -35,11 +34,6 @@ pub fn bronze(rows: &[BronzeRow]) -> RecordBatch {
     }
     let empty = || RecordBatch::new_empty(bronze::schema());
     builder.finish().unwrap().unwrap_or_else(empty)
-}
-
-/// All batches as one.
-pub fn concat(batches: &[RecordBatch]) -> RecordBatch {
-    concat_batches(&batches[0].schema(), batches).unwrap()
 }
 
 /// The rows of a silver batch.
