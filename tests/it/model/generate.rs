@@ -14,8 +14,9 @@ pub const BASE: i64 = 1_772_409_000 * SECOND;
 /// All that silver's semantics can be switched by.
 pub fn settings() -> impl Strategy<Value = Settings> {
     (
-        prop::option::weighted(0.8, 0..7200 * SECOND),
-        prop::option::of(0..600 * SECOND),
+        // On the grid of the events, so that limits are met exactly.
+        prop::option::weighted(0.8, (0..8_i64).prop_map(|step| step * 600 * SECOND)),
+        prop::option::of((0..30_i64).prop_map(|step| step * 10 * SECOND)),
         prop_oneof![Just(OnMissing::Reject), Just(OnMissing::Null)],
         any::<bool>(),
     )
@@ -88,7 +89,7 @@ fn view() -> impl Strategy<Value = BronzeRow> {
 
 /// A place for a record; the timestamp is a delay against the event.
 fn place() -> impl Strategy<Value = Record> {
-    let timestamp = prop::option::weighted(0.8, -3600 * SECOND..60 * SECOND);
+    let timestamp = prop::option::weighted(0.8, (-6..2_i64).prop_map(|step| step * 600 * SECOND));
     let ingested_at = BASE..BASE + 1200 * SECOND;
     (0..4_i32, timestamp, ingested_at).prop_map(|(partition, timestamp, ingested_at)| Record {
         topic: if partition == 3 { "other/topic" } else { "view_log" }.to_owned(),
