@@ -73,7 +73,8 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
         .await
         .map_err(|error| error.context(what()))?;
 
-    let mut table = load(&log).await?.ok_or_else(|| Error::new(Kind::Damaged, what()))?;
+    let loaded = async || load(&log).await?.ok_or_else(|| Error::new(Kind::Damaged, what()));
+    let table = loaded().await?;
     create_checkpoint(&table, None).await.or_fail(Kind::Unavailable, what)?;
     let checkpoint_version = table.version().unwrap_or_default();
     let age = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
@@ -82,13 +83,14 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
         .await
         .or_fail(Kind::Unavailable, what)?;
     let vacuum_age = chrono::Duration::from_std(policy.vacuum_age.max(VACUUM_AGE_MIN)).or_fail(Kind::Usage, what)?;
-    let (vacuumed, metrics) = table
+    // Loaded anew: vacuum reads the log for removed files, and the entries that the cleanup took are read no more.
+    let (table, metrics) = loaded()
+        .await?
         .vacuum()
         .with_retention_period(vacuum_age)
         .with_enforce_retention_duration(false)
         .await
         .or_fail(Kind::Unavailable, what)?;
-    table = vacuumed;
     let after = active_files(&table)?;
     Ok(Some(Report {
         table: spec.path.clone(),

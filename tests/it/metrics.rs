@@ -48,6 +48,25 @@ fn sample(body: &str, name: &str, labels: &[&str]) -> Option<f64> {
         .and_then(|line| line.rsplit(' ').next()?.parse().ok())
 }
 
+fn are_described(body: &str) {
+    for (name, kind) in [
+        ("medallion_build_info", "gauge"),
+        ("medallion_input_rows_total", "counter"),
+        ("medallion_output_rows_total", "counter"),
+        ("medallion_rejected_rows_total", "counter"),
+        ("medallion_late_rows_total", "counter"),
+        ("medallion_position_seq", "gauge"),
+        ("medallion_last_commit_timestamp_seconds", "gauge"),
+        ("medallion_step_duration_seconds", "histogram"),
+    ] {
+        assert!(body.contains(&format!("# HELP {name} ")), "{name} has no HELP:\n{body}");
+        assert!(
+            body.contains(&format!("# TYPE {name} {kind}\n")),
+            "{name} is no {kind}:\n{body}"
+        );
+    }
+}
+
 #[test]
 fn a_running_pipeline_shows_its_counters_and_ends_cleanly_on_sigterm() {
     let project = Project::new();
@@ -78,22 +97,7 @@ fn a_running_pipeline_shows_its_counters_and_ends_cleanly_on_sigterm() {
         std::thread::sleep(Duration::from_millis(100));
     };
 
-    for (name, kind) in [
-        ("medallion_build_info", "gauge"),
-        ("medallion_input_rows_total", "counter"),
-        ("medallion_output_rows_total", "counter"),
-        ("medallion_rejected_rows_total", "counter"),
-        ("medallion_late_rows_total", "counter"),
-        ("medallion_position_seq", "gauge"),
-        ("medallion_last_commit_timestamp_seconds", "gauge"),
-        ("medallion_step_duration_seconds", "histogram"),
-    ] {
-        assert!(body.contains(&format!("# HELP {name} ")), "{name} has no HELP:\n{body}");
-        assert!(
-            body.contains(&format!("# TYPE {name} {kind}\n")),
-            "{name} is no {kind}:\n{body}"
-        );
-    }
+    are_described(&body);
     let value = |name: &str, layer: &str| {
         let labels = of(layer);
         sample(&body, name, &[&labels[0], &labels[1]]).unwrap_or_else(|| panic!("no {name} of {layer}:\n{body}"))
