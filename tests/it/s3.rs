@@ -1,5 +1,6 @@
 //! A lake on an object store: the same pipeline, the same proofs, and no lock but the conditional put.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use medallion::table::maintain::{Policy, maintain};
 use medallion::table::{Lake, Reader};
 use tokio::runtime::Runtime;
 
-use crate::support::s3::{ConditionalPut, Server};
+use crate::support::s3::{ConditionalPut, SECRET_KEY, Server};
 use crate::support::view_log::Project;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -225,4 +226,37 @@ fn an_unknown_option_of_the_store_is_a_problem_of_the_settings() {
     let error = runtime().block_on(open).err().unwrap();
     assert_eq!(error.kind(), Kind::Definition);
     assert!(error.to_string().contains("\"aws_regoin\""), "{error}");
+}
+
+#[test]
+fn the_program_takes_the_store_from_its_settings_and_shows_the_secret_nowhere() {
+    let project = Project::new();
+    let server = Server::start(ConditionalPut::Kept);
+    let variable = "LAKE_SECRET";
+    project.write("medallion.toml", server.settings(variable).as_bytes());
+    project.add_events("a", 0..200);
+    let medallion = |command: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_medallion"));
+        // What this machine says of its own S3 is not meant for this server.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                program.env_remove(name);
+            }
+        }
+        let done = program
+            .args(["--project".as_ref(), project.path().as_os_str()])
+            .args(["--lake", "s3://bucket/program", "--metrics", "off", "--log", "debug"])
+            .args(command)
+            .env(variable, SECRET_KEY)
+            .output()
+            .unwrap();
+        let told = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(done.status.success(), "{told:?}");
+        assert!(told.iter().all(|text| !text.contains(SECRET_KEY)), "{told:?}");
+        told
+    };
+    let [_, log] = medallion(&["run", "--once", "--close-windows"]);
+    assert!(log.contains("DEBUG"), "a log at this level would show it: {log}");
+    let [report, _] = medallion(&["audit"]);
+    assert!(report.starts_with("audit: ok"), "{report}");
 }

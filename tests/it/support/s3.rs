@@ -22,7 +22,8 @@ use tokio::runtime::Runtime;
 /// The one bucket.
 pub const BUCKET: &str = "bucket";
 const ACCESS_KEY: &str = "an-access-key";
-const SECRET_KEY: &str = "a-secret-key-that-nobody-may-see";
+/// The secret of the one account.
+pub const SECRET_KEY: &str = "a-secret-key-that-nobody-may-see";
 
 /// What the server does with `If-None-Match` of a put.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,19 @@ impl Server {
         ]
         .map(|(name, value)| (name.to_owned(), Secret(value.to_owned())))
         .into()
+    }
+
+    /// A `medallion.toml` that reaches it, given the secret in the variable `secret`.
+    pub fn settings(&self, secret: &str) -> String {
+        let mut text = "[store]\n".to_owned();
+        for (name, value) in self.options() {
+            let value = match value.0.as_str() {
+                SECRET_KEY => format!("{{ env = {secret:?} }}"),
+                plain => format!("{plain:?}"),
+            };
+            text.push_str(&format!("{name} = {value}\n"));
+        }
+        text
     }
 
     /// Opens the lake at `prefix` of the bucket, as a new writer.

@@ -73,7 +73,7 @@ impl Project {
     }
 
     /// Puts a file into place at once, as a source of files wants it.
-    fn write(&self, file: &str, bytes: &[u8]) {
+    pub fn write(&self, file: &str, bytes: &[u8]) {
         let path: PathBuf = self.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let unfinished = path.with_extension("unfinished");
