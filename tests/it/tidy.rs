@@ -116,9 +116,12 @@ impl File {
 
     /// The code that is in the program; a file's tests are its end.
     fn shipped(&self) -> impl Iterator<Item = (usize, &str)> {
-        let test = self.is_test();
-        self.code()
-            .take_while(move |(_, line)| !test && line.trim() != "#[cfg(test)]")
+        let tests = |pair: &[String]| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod tests");
+        let end = match self.is_test() {
+            true => 0,
+            false => self.lines.windows(2).position(tests).unwrap_or(self.lines.len()),
+        };
+        self.code().take_while(move |(number, _)| *number <= end)
     }
 
     /// Its functions: line, name, number of lines. Rustfmt puts a closing brace under the line that opens it.

@@ -121,6 +121,7 @@ fn a_header_name_that_is_not_utf8_does_no_harm() {
     let producer: rdkafka::producer::BaseProducer = config.create().unwrap();
     let client = rdkafka::producer::Producer::client(&producer).native_ptr();
     // rdkafka's safe interface takes names as `str`; other producers do not.
+    // SAFETY: the client is alive, every argument has the type that its tag announces, and END ends the list.
     let sent = unsafe {
         bindings::rd_kafka_producev(
             client,
