@@ -8,6 +8,7 @@
 )]
 
 mod gold_properties;
+mod kafka;
 mod metrics;
 mod model;
 mod s3;
