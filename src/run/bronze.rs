@@ -59,6 +59,8 @@ pub struct BronzeLayer {
     quiet_told: u64,
     silence_sought: Micros,
     discovered: Micros,
+    /// Why the source failed after the commit that has just been made.
+    failure: Option<Error>,
 }
 
 /// What one commit brought.
@@ -124,6 +126,7 @@ impl BronzeLayer {
             quiet_told: 0,
             silence_sought: 0,
             discovered: now,
+            failure: None,
             clock,
         };
         layer.tick(Reason::Start, 0);
@@ -151,6 +154,9 @@ impl BronzeLayer {
     ///
     /// Errors: those of the source and the table; what was taken in and not committed comes again after a restart.
     pub fn step(&mut self) -> Result<Option<Done>> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         let room = self
             .policy
             .max_rows
@@ -185,11 +191,7 @@ impl BronzeLayer {
         });
         let took = match polled {
             Ok(took) => took,
-            // What came before the failure is whole: keep it, then report.
-            Err(error) => {
-                self.commit()?;
-                return Err(error);
-            }
+            Err(error) => return self.keep_then_fail(error),
         };
         let now = self.clock.now();
         if took > 0 {
@@ -197,11 +199,8 @@ impl BronzeLayer {
             self.quiet_since = now;
             self.quiet_told = 0;
         }
-        // Also while records come: a partition without any must not hold back those that have some.
-        let noticed = self.notice_silence(now).and_then(|()| self.notice_partitions(now));
-        if let Err(error) = noticed {
-            self.commit()?;
-            return Err(error);
+        if let Err(error) = self.notice(now, took) {
+            return self.keep_then_fail(error);
         }
         if self.due(now) {
             return self.commit();
@@ -294,6 +293,27 @@ impl BronzeLayer {
         self.builder
             .tick(&Tick::new(reason, rfc3339(now), &active, &idle, quiet_ms), now);
         self.step_began.get_or_insert(now);
+    }
+
+    /// What came before a failure is whole: it is kept, and the failure told by the next step.
+    fn keep_then_fail(&mut self, error: Error) -> Result<Option<Done>> {
+        match self.commit()? {
+            Some(done) => {
+                self.failure = Some(error);
+                Ok(Some(done))
+            }
+            None => Err(error),
+        }
+    }
+
+    /// Looks for silence and for new partitions after a poll that brought `took` records.
+    fn notice(&mut self, now: Micros, took: usize) -> Result<()> {
+        // Also while records come: a partition without any must not hold back those that have some. Files say nothing
+        // about time, and asking for their ends means reading them.
+        if took == 0 || !self.silence.idle_after.is_zero() {
+            self.notice_silence(now)?;
+        }
+        self.notice_partitions(now)
     }
 
     fn notice_silence(&mut self, now: Micros) -> Result<()> {

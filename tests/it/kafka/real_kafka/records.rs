@@ -127,7 +127,8 @@ fn a_message_of_ten_megabytes_passes() {
     send(&topic, &events, 50..100, None);
     views.run(&ONCE).unwrap();
     assert_eq!(views.audit().records, 102);
-    let sql = |table: &str| format!("select count(*) from {table} where octet_length(try_cast(value as varchar)) = {SIZE}");
+    let sql =
+        |table: &str| format!("select count(*) from {table} where octet_length(try_cast(value as varchar)) = {SIZE}");
     assert_eq!(views.number(&sql("bronze")), 2);
     assert_eq!(views.number(&format!("{} and reason = 'malformed'", sql("rejects"))), 2);
 }
