@@ -158,14 +158,16 @@ impl Stage {
     /// All ticks so far.
     fn ticks(&mut self) -> Vec<Tick> {
         self.layer.commit().unwrap();
-        let reader = Reader::open(&self.lake, &names::bronze_path("p"), schema(), "seq");
+        let path = names::bronze_path("p");
+        let reader = Reader::open(&self.lake, &path, schema(), "seq");
         let reader = self.runtime.block_on(reader).unwrap().unwrap();
         let columns = ["kind", "value"].map(str::to_owned);
         let rows = self
             .runtime
             .block_on(reader.read(0, self.layer.position(), &columns))
             .unwrap();
-        let (kinds, values) = (rows.column(0).as_string::<i32>(), rows.column(1).as_binary::<i32>());
+        let column = |name: &str| rows.column_by_name(name).unwrap();
+        let (kinds, values) = (column("kind").as_string::<i32>(), column("value").as_binary::<i32>());
         (0..rows.num_rows())
             .filter(|row| kinds.value(*row) == "tick")
             .map(|row| serde_json::from_slice(values.value(row)).unwrap())

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::kafka::bed::{Bed, Sender, lively};
 use crate::kafka::views::{Views, project};
 use crate::support::real_kafka::Topic;
+use medallion::source::generator::Generator;
 
 const PARTITIONS: u64 = 4;
 const EVENTS: u64 = 12_000;
@@ -70,6 +71,24 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Payload in hex by partition and offset.
+type Payloads = BTreeMap<(String, String), String>;
+
+/// What the topic holds: one producer sends in order, so offsets count up from 0 in each partition.
+fn what_was_sent(events: &Generator) -> Payloads {
+    let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut sent = Payloads::new();
+    for index in 0..EVENTS {
+        let event = events.event(index);
+        let partition = partition_of(event.key.as_deref(), index);
+        let offset = next.entry(partition).or_default();
+        let value = event.value.as_deref().map_or("NULL".to_owned(), hex);
+        sent.insert((partition.to_string(), offset.to_string()), value);
+        *offset += 1;
+    }
+    sent
+}
+
 #[test]
 #[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
 fn however_often_it_is_killed_every_record_of_kafka_is_there_once() {
@@ -79,8 +98,6 @@ fn however_often_it_is_killed_every_record_of_kafka_is_there_once() {
     let views = Views::new(&topic);
     let lake = views.path("bronze").parent().unwrap().parent().unwrap().to_owned();
     let events = lively();
-    let mut sent: BTreeMap<(String, String), String> = BTreeMap::new();
-    let mut next = [0_i64; PARTITIONS as usize];
     let produced = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let producing = scope.spawn(|| {
@@ -109,14 +126,6 @@ fn however_often_it_is_killed_every_record_of_kafka_is_there_once() {
         producing.join().unwrap();
     });
     assert!(produced.load(Ordering::SeqCst) == EVENTS - 1);
-    for index in 0..EVENTS {
-        let event = events.event(index);
-        let partition = partition_of(event.key.as_deref(), index);
-        let offset = &mut next[usize::try_from(partition).unwrap()];
-        let value = event.value.as_deref().map_or("NULL".to_owned(), hex);
-        sent.insert((partition.to_string(), offset.to_string()), value);
-        *offset += 1;
-    }
 
     let last = medallion(
         dir.path(),
@@ -132,11 +141,11 @@ fn however_often_it_is_killed_every_record_of_kafka_is_there_once() {
 
     let rows = views.query("select \"partition\", \"offset\", value from bronze where kind = 'record'");
     assert_eq!(rows.len() as u64, EVENTS, "lost or doubled");
-    let got: BTreeMap<(String, String), String> = rows
+    let got: Payloads = rows
         .into_iter()
         .map(|row| ((row[0].clone(), row[1].clone()), row[2].clone()))
         .collect();
-    assert!(got == sent, "bronze is not what was sent");
+    assert!(got == what_was_sent(&events), "bronze is not what was sent");
     assert_eq!(views.fates(), crate::kafka::suite::expected(&events, EVENTS));
     let report = views.audit();
     let (counted, late) = views.counted();
