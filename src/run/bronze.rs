@@ -19,8 +19,8 @@ use crate::table::{Append, Lake, Table};
 
 /// Longest wait for records in one poll, so that a wish to stop is seen soon.
 const POLL_MAX: Duration = Duration::from_millis(100);
-/// How often the broker is asked for end offsets while nothing comes.
-const ENDS_EVERY: Micros = 1_000_000;
+/// How often silence is looked for; only where there is some is the broker asked for its end offsets.
+const SILENCE_EVERY: Micros = 1_000_000;
 /// How often new partitions are looked for.
 const DISCOVER_EVERY: Micros = 5_000_000;
 /// Records taken from the source between two looks at the clock.
@@ -57,8 +57,10 @@ pub struct BronzeLayer {
     idle: BTreeSet<PartitionId>,
     quiet_since: Micros,
     quiet_told: u64,
-    ends_asked: Micros,
+    silence_sought: Micros,
     discovered: Micros,
+    /// Why the source failed after the commit that has just been made.
+    failure: Option<Error>,
 }
 
 /// What one commit brought.
@@ -122,8 +124,9 @@ impl BronzeLayer {
             idle: BTreeSet::new(),
             quiet_since: now,
             quiet_told: 0,
-            ends_asked: 0,
+            silence_sought: 0,
             discovered: now,
+            failure: None,
             clock,
         };
         layer.tick(Reason::Start, 0);
@@ -151,6 +154,9 @@ impl BronzeLayer {
     ///
     /// Errors: those of the source and the table; what was taken in and not committed comes again after a restart.
     pub fn step(&mut self) -> Result<Option<Done>> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         let room = self
             .policy
             .max_rows
@@ -185,21 +191,17 @@ impl BronzeLayer {
         });
         let took = match polled {
             Ok(took) => took,
-            // What came before the failure is whole: keep it, then report.
-            Err(error) => {
-                self.commit()?;
-                return Err(error);
-            }
+            Err(error) => return self.keep_then_fail(error),
         };
         let now = self.clock.now();
         if took > 0 {
             self.step_began.get_or_insert(now);
             self.quiet_since = now;
             self.quiet_told = 0;
-        } else {
-            self.notice_silence(now)?;
         }
-        self.notice_partitions(now)?;
+        if let Err(error) = self.notice(now, took) {
+            return self.keep_then_fail(error);
+        }
         if self.due(now) {
             return self.commit();
         }
@@ -293,39 +295,68 @@ impl BronzeLayer {
         self.step_began.get_or_insert(now);
     }
 
+    /// What came before a failure is whole: it is kept, and the failure told by the next step.
+    fn keep_then_fail(&mut self, error: Error) -> Result<Option<Done>> {
+        match self.commit()? {
+            Some(done) => {
+                self.failure = Some(error);
+                Ok(Some(done))
+            }
+            None => Err(error),
+        }
+    }
+
+    /// Looks for silence and for new partitions after a poll that brought `took` records.
+    fn notice(&mut self, now: Micros, took: usize) -> Result<()> {
+        // Also while records come: a partition without any must not hold back those that have some. Files say nothing
+        // about time, and asking for their ends means reading them.
+        if took == 0 || !self.silence.idle_after.is_zero() {
+            self.notice_silence(now)?;
+        }
+        self.notice_partitions(now)
+    }
+
     fn notice_silence(&mut self, now: Micros) -> Result<()> {
-        if now - self.ends_asked < ENDS_EVERY {
+        if now - self.silence_sought < SILENCE_EVERY {
             return Ok(());
         }
-        self.ends_asked = now;
+        self.silence_sought = now;
+        let quiet_ms = self.newly_quiet(now);
+        if quiet_ms.is_none() && self.newly_silent(now).is_empty() {
+            return Ok(());
+        }
         let ends = self.source.ends()?;
         self.notice_idle(now, &ends);
-        if let Some(quiet_after) = self.silence.quiet_after
-            && self.reached(&ends)
-        {
-            // The first tick after `quiet_after`, the next each time the silence has doubled.
-            let quiet_ms = u64::try_from((now - self.quiet_since).div_euclid(1000)).unwrap_or(0);
-            let first = u64::try_from(quiet_after.as_millis()).unwrap_or(u64::MAX);
-            if quiet_ms >= first.max(self.quiet_told.saturating_mul(2)) {
-                self.quiet_told = quiet_ms;
-                self.tick(Reason::Quiet, quiet_ms);
-            }
+        if let Some(quiet_ms) = quiet_ms.filter(|_| self.reached(&ends)) {
+            self.quiet_told = quiet_ms;
+            self.tick(Reason::Quiet, quiet_ms);
         }
         Ok(())
     }
 
+    /// For how many milliseconds nothing came, where that is worth a tick: the first after `quiet_after`, the next each
+    /// time the silence has doubled.
+    fn newly_quiet(&self, now: Micros) -> Option<u64> {
+        let first = u64::try_from(self.silence.quiet_after?.as_millis()).unwrap_or(u64::MAX);
+        let quiet_ms = u64::try_from((now - self.quiet_since).div_euclid(1000)).unwrap_or(0);
+        (quiet_ms >= first.max(self.quiet_told.saturating_mul(2))).then_some(quiet_ms)
+    }
+
+    /// The partitions not yet idle of which nothing came for `idle_after`, with their positions.
+    fn newly_silent(&self, now: Micros) -> Positions {
+        let idle_after = micros(self.silence.idle_after);
+        let silent = |id: &PartitionId| self.last_seen.get(id).is_none_or(|last| now - *last >= idle_after);
+        let mut at = self.source.positions();
+        at.retain(|id, _| !self.idle.contains(id) && silent(id));
+        at
+    }
+
     /// Writes an idle tick when the set of idle partitions has grown.
     fn notice_idle(&mut self, now: Micros, ends: &Positions) {
-        let idle_after = micros(self.silence.idle_after);
-        let at = self.source.positions();
-        let silent = at.iter().filter(|(partition, next)| {
-            let caught_up = ends.get(*partition).is_some_and(|end| *next >= end);
-            let last = self.last_seen.get(*partition).copied();
-            caught_up && last.is_none_or(|last| now - last >= idle_after)
-        });
-        let idle: BTreeSet<PartitionId> = silent.map(|(partition, _)| partition.clone()).collect();
-        if !idle.is_subset(&self.idle) {
-            self.idle.extend(idle);
+        let mut idle = self.newly_silent(now);
+        idle.retain(|partition, next| ends.get(partition).is_some_and(|end| *next >= *end));
+        if !idle.is_empty() {
+            self.idle.extend(idle.into_keys());
             self.tick(Reason::Idle, 0);
         }
     }

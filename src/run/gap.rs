@@ -25,7 +25,7 @@ pub async fn accept(lake: &Lake, project: &Path, pipeline: &Pipeline, record: bo
     let now = lake.clock().now();
     let mut builder = BronzeBuilder::new(table.txn(&names::bronze_seq(name)).unwrap_or(0));
     let mut last = bronze::last_records(&table);
-    let seen = table.info().and_then(|info| info.get("seen").cloned());
+    let stamps = table.info().and_then(|info| info.get("stamps").cloned());
     let mut txns = Vec::new();
     for loss in &losses {
         let mut tick = Tick::new(Reason::Gap, rfc3339(now), &[], &[], 0);
@@ -44,7 +44,7 @@ pub async fn accept(lake: &Lake, project: &Path, pipeline: &Pipeline, record: bo
         .append(Append {
             rows: rows.as_ref(),
             txns,
-            info: json!({"position": builder.next_seq(), "gaps": losses.len(), "last": last, "seen": seen}),
+            info: json!({"position": builder.next_seq(), "gaps": losses.len(), "last": last, "stamps": stamps}),
         })
         .await?;
     Ok(losses)

@@ -7,7 +7,9 @@
     reason = "a test fails by panicking; clippy.toml excuses the tests themselves, not their helpers"
 )]
 
+mod bronze_ticks;
 mod gold_properties;
+mod kafka;
 mod metrics;
 mod model;
 mod s3;
