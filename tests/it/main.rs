@@ -8,10 +8,11 @@
 )]
 
 mod gold_properties;
-mod model;
-mod silver_properties;
 mod metrics;
+mod model;
+mod pipeline;
 mod s3;
+mod silver_properties;
 mod source_kafka;
 mod source_real_kafka;
 mod support;
