@@ -59,7 +59,10 @@ fn three_processes_give_the_tables_of_one_run() {
 /// Asks a process to end as Ctrl-C does.
 fn interrupt(child: &std::process::Child) {
     let pid = child.id().to_string();
-    let sent = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 
@@ -70,11 +73,17 @@ fn project_reaches(project: &Project, layer: &str, seq: i64) {
         let said = done(project.path(), &["status", "-p", PIPELINE, "--output", "json"]);
         let status: serde_json::Value = serde_json::from_str(&said.out).unwrap();
         let layers = status[0]["layers"].as_array().unwrap();
-        let gold = layers.iter().find(|standing| layer == "gold" && standing["layer"] == "views_per_minute");
+        let gold = layers
+            .iter()
+            .find(|standing| layer == "gold" && standing["layer"] == "views_per_minute");
         if gold.is_some_and(|standing| standing["position"].as_i64() >= Some(seq)) {
             return;
         }
-        assert!(begun.elapsed().as_secs() < 90, "{layer} never reached {seq}: {}", said.out);
+        assert!(
+            begun.elapsed().as_secs() < 90,
+            "{layer} never reached {seq}: {}",
+            said.out
+        );
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }

@@ -55,8 +55,8 @@ fn a_new_rule_is_refused_until_a_replay_rebuilds_history_with_it_and_can_be_take
     // What came after the declared end is late, as it is in every replay; the rows before are the original ones.
     assert_eq!(rows(&lake)["gold"], original["gold"]);
     let silver = &rows(&lake)["silver"];
-    for line in original["silver"].lines().skip(3) {
-        assert!(line.starts_with('+') || silver.contains(line), "{line}");
+    for row in original["silver"].lines() {
+        assert!(silver.contains(row), "{row}");
     }
 }
 
@@ -98,18 +98,30 @@ fn the_old_version_stays_readable_after_a_replay_of_the_command_line() {
     let project = project();
     let run = ["run", "-p", PIPELINE, "--once", "--close-windows"];
     done(project.path(), &run);
-    let old = rows(&project.lake())["silver"].lines().count() - 4;
+    let old = rows(&project.lake())["silver"].lines().count() - 1;
     let before = version(&project, &names::silver_path(PIPELINE));
 
     project.append(SILVER, RULE);
     let refused = call(project.path(), &run);
     assert_eq!(refused.code, Some(4), "{}", refused.err);
-    assert!(refused.err.contains("odd_banner") && refused.err.contains("--apply-from-here"), "{}", refused.err);
+    assert!(
+        refused.err.contains("odd_banner") && refused.err.contains("--apply-from-here"),
+        "{}",
+        refused.err
+    );
     let unasked = call(project.path(), &["replay", "silver", "-p", PIPELINE]);
     assert_eq!(unasked.code, Some(2), "{}", unasked.err);
-    assert_eq!(version(&project, &names::silver_path(PIPELINE)), before, "nothing was asked, nothing is done");
+    assert_eq!(
+        version(&project, &names::silver_path(PIPELINE)),
+        before,
+        "nothing was asked, nothing is done"
+    );
     let replayed = done(project.path(), &["replay", "silver", "-p", PIPELINE, "--yes"]);
-    assert!(replayed.out.contains(&names::gold_path(PIPELINE, GOLD)), "{}", replayed.out);
+    assert!(
+        replayed.out.contains(&names::gold_path(PIPELINE, GOLD)),
+        "{}",
+        replayed.out
+    );
     done(project.path(), &["audit", "-p", PIPELINE]);
 
     assert_eq!(rows_at(&project, &names::silver_path(PIPELINE), Some(before)), old);
@@ -128,7 +140,13 @@ fn changed_reference_data_applies_from_the_next_step_on() {
     let moved: Vec<String> = campaigns
         .lines()
         .filter(|line| !line.contains(",20,"))
-        .map(|line| if line.contains(",10,") { "99,10,campaign_10".to_owned() } else { line.to_owned() })
+        .map(|line| {
+            if line.contains(",10,") {
+                "99,10,campaign_10".to_owned()
+            } else {
+                line.to_owned()
+            }
+        })
         .collect();
     project.write("data/campaigns.csv", &(moved.join("\n") + "\n"));
     project.run(&lake).unwrap();
@@ -137,13 +155,19 @@ fn changed_reference_data_applies_from_the_next_step_on() {
     project.run(&lake).unwrap();
     project.assert_sound(&lake);
     assert_eq!(
-        select(&lake, "select count(*) from silver where campaign_id = 10 and network_id = 1"),
+        select(
+            &lake,
+            "select count(*) from silver where campaign_id = 10 and network_id = 1"
+        ),
         known,
         "old rows keep the network that was true then"
     );
     let new = select(&lake, "select count(*) > 0 as new from silver where network_id = 99");
     assert!(new.contains("true"), "{new}");
-    let unknown = select(&lake, "select count(*) > 0 as new from rejects where reason = 'lookup' and detail like '%20%'");
+    let unknown = select(
+        &lake,
+        "select count(*) > 0 as new from rejects where reason = 'lookup' and detail like '%20%'",
+    );
     assert!(unknown.contains("true"), "{unknown}");
 }
 
@@ -166,7 +190,9 @@ fn rows_at(project: &Project, path: &str, version: Option<u64>) -> usize {
         let table = builder.load().await.unwrap();
         let context = datafusion::prelude::SessionContext::new();
         table.update_datafusion_session(&context.state()).unwrap();
-        context.register_table("t", table.table_provider().await.unwrap()).unwrap();
+        context
+            .register_table("t", table.table_provider().await.unwrap())
+            .unwrap();
         context.sql("select * from t").await.unwrap().count().await.unwrap()
     })
 }

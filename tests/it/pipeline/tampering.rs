@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use medallion::run::names;
 use medallion::table::Lake;
@@ -24,23 +26,42 @@ fn with(batch: &RecordBatch, column: &str, change: impl Fn(&ArrayRef) -> ArrayRe
 
 fn plus_one_int(column: &ArrayRef) -> ArrayRef {
     let values = column.as_primitive::<Int32Type>();
-    Arc::new(values.iter().map(|value| value.map(|value| value + 1)).collect::<Int32Array>())
+    Arc::new(
+        values
+            .iter()
+            .map(|value| value.map(|value| value + 1))
+            .collect::<Int32Array>(),
+    )
 }
 
 fn plus_one_long(column: &ArrayRef) -> ArrayRef {
     let values = column.as_primitive::<Int64Type>();
-    Arc::new(values.iter().map(|value| value.map(|value| value + 1)).collect::<Int64Array>())
+    Arc::new(
+        values
+            .iter()
+            .map(|value| value.map(|value| value + 1))
+            .collect::<Int64Array>(),
+    )
 }
 
 fn plus_one_double(column: &ArrayRef) -> ArrayRef {
     let values = column.as_primitive::<Float64Type>();
-    Arc::new(values.iter().map(|value| value.map(|value| value + 1.0)).collect::<Float64Array>())
+    Arc::new(
+        values
+            .iter()
+            .map(|value| value.map(|value| value + 1.0))
+            .collect::<Float64Array>(),
+    )
 }
 
 /// Payloads that decode to something else, and still decode.
 fn other_payload(column: &ArrayRef) -> ArrayRef {
     let values = column.as_binary::<i32>();
-    let other = |value: &[u8]| String::from_utf8_lossy(value).replace("\"banner_id\":", "\"banner_id\":1").into_bytes();
+    let other = |value: &[u8]| {
+        String::from_utf8_lossy(value)
+            .replace("\"banner_id\":", "\"banner_id\":1")
+            .into_bytes()
+    };
     let changed: Vec<Option<Vec<u8>>> = values.iter().map(|value| value.map(other)).collect();
     Arc::new(changed.iter().map(|value| value.as_deref()).collect::<BinaryArray>())
 }
@@ -74,35 +95,95 @@ fn mutations() -> Vec<Mutation> {
     let txn = |app: String, version: i64| -> Box<dyn Fn(&Raw)> { Box::new(move |raw| raw.set_txn(&app, version)) };
     vec![
         ("a bronze file is gone", bronze(), gone()),
-        ("the last bronze file is gone", bronze(), Box::new(|raw| raw.remove(raw.files().last().unwrap()))),
+        (
+            "the last bronze file is gone",
+            bronze(),
+            Box::new(|raw| raw.remove(raw.files().last().unwrap())),
+        ),
         ("a bronze file is there twice", bronze(), doubled()),
         ("a bronze row is gone", bronze(), first_row()),
         ("a bronze row is there twice", bronze(), first_twice()),
         ("a bronze offset is another", bronze(), column("offset", plus_one_long)),
-        ("a silver column is another", silver(), column("banner_id", plus_one_int)),
-        ("silver's lineage is another", silver(), column("_offset", plus_one_long)),
+        (
+            "a silver column is another",
+            silver(),
+            column("banner_id", plus_one_long),
+        ),
+        (
+            "silver's lineage is another",
+            silver(),
+            column("_offset", plus_one_long),
+        ),
         ("a silver row is gone", silver(), first_row()),
         ("a silver row is there twice", silver(), first_twice()),
         ("a silver file is gone", silver(), gone()),
         ("a reject is gone", rejects(), first_row()),
         ("rejects are there twice", rejects(), doubled()),
-        ("the reasons of rejects are others", rejects(), column("reason", other_reason)),
-        ("a gold value is another", gold(), column("avg_duration", plus_one_double)),
+        (
+            "the reasons of rejects are others",
+            rejects(),
+            column("reason", other_reason),
+        ),
+        (
+            "a gold value is another",
+            gold(),
+            column("avg_duration", plus_one_double),
+        ),
         ("a gold count is another", gold(), column("total_count", plus_one_int)),
         ("gold rows are there twice", gold(), doubled()),
         ("gold rows are gone", gold(), gone()),
         ("late rows are gone", late(), gone()),
         ("late rows are there twice", late(), doubled()),
-        ("silver's position is too low", silver(), txn(names::silver_position(PIPELINE), 100)),
-        ("silver's position is too high", silver(), txn(names::silver_position(PIPELINE), 1_000_000)),
-        ("silver's watermark is another", silver(), txn(names::silver_watermark(PIPELINE), 1)),
-        ("bronze's seq is too low", bronze(), txn(names::bronze_seq(PIPELINE), 100)),
-        ("bronze's seq is too high", bronze(), txn(names::bronze_seq(PIPELINE), 1_000_000)),
-        ("bronze's offset is too low", bronze(), txn(format!("{}input/a.ndjson/0", names::bronze_prefix(PIPELINE)), 3)),
-        ("bronze's offset is too high", bronze(), txn(format!("{}input/a.ndjson/0", names::bronze_prefix(PIPELINE)), 9_999)),
-        ("gold's position is too low", gold(), txn(names::gold_position(PIPELINE, GOLD), 100)),
-        ("gold's position is too high", gold(), txn(names::gold_position(PIPELINE, GOLD), 1_000_000)),
-        ("gold's end of windows is too low", gold(), txn(names::gold_closed(PIPELINE, GOLD), 1)),
+        (
+            "silver's position is too low",
+            silver(),
+            txn(names::silver_position(PIPELINE), 100),
+        ),
+        (
+            "silver's position is too high",
+            silver(),
+            txn(names::silver_position(PIPELINE), 1_000_000),
+        ),
+        (
+            "silver's watermark is another",
+            silver(),
+            txn(names::silver_watermark(PIPELINE), 1),
+        ),
+        (
+            "bronze's seq is too low",
+            bronze(),
+            txn(names::bronze_seq(PIPELINE), 100),
+        ),
+        (
+            "bronze's seq is too high",
+            bronze(),
+            txn(names::bronze_seq(PIPELINE), 1_000_000),
+        ),
+        (
+            "bronze's offset is too low",
+            bronze(),
+            txn(format!("{}input/a.ndjson/0", names::bronze_prefix(PIPELINE)), 3),
+        ),
+        (
+            "bronze's offset is too high",
+            bronze(),
+            txn(format!("{}input/a.ndjson/0", names::bronze_prefix(PIPELINE)), 9_999),
+        ),
+        (
+            "gold's position is too low",
+            gold(),
+            txn(names::gold_position(PIPELINE, GOLD), 100),
+        ),
+        (
+            "gold's position is too high",
+            gold(),
+            txn(names::gold_position(PIPELINE, GOLD), 1_000_000),
+        ),
+        (
+            "gold's end of windows is too low",
+            gold(),
+            txn(names::gold_closed(PIPELINE, GOLD), 1),
+        ),
     ]
 }
 
@@ -149,11 +230,23 @@ fn a_finding_is_exit_code_3_with_table_and_row() {
     let sound = done(project.path(), &["audit", "-p", PIPELINE]);
     assert!(sound.out.starts_with("audit: ok view_log:"), "{}", sound.out);
     let raw = Raw::new(&project.lake(), &names::gold_path(PIPELINE, GOLD));
-    raw.rewrite(&raw.files()[0].clone(), |batch| with(&batch, "total_count", plus_one_int));
+    raw.rewrite(&raw.files()[0].clone(), |batch| {
+        with(&batch, "total_count", plus_one_int)
+    });
     let audit = call(project.path(), &["audit", "-p", PIPELINE]);
     assert_eq!(audit.code, Some(3), "{}", audit.err);
-    assert!(audit.out.contains("view_log/gold/views_per_minute: a row is not what it should be"), "{}", audit.out);
-    assert!(audit.out.contains("should be:") && audit.err.contains("next:"), "{}", audit.err);
+    assert!(
+        audit
+            .out
+            .contains("view_log/gold/views_per_minute: a row is not what it should be"),
+        "{}",
+        audit.out
+    );
+    assert!(
+        audit.out.contains("should be:") && audit.err.contains("next:"),
+        "{}",
+        audit.err
+    );
     let json = call(project.path(), &["audit", "-p", PIPELINE, "--output", "json"]);
     assert_eq!(json.code, Some(3));
     let report: serde_json::Value = serde_json::from_str(&json.out).unwrap();

@@ -111,11 +111,7 @@ impl ObjectStore for Faulty {
         if told { result } else { Err(failure()) }
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         // Nothing is visible before the upload is completed, so where it fails makes no difference to a reader.
         match self.change() {
             (_, true) => self.inner.put_multipart_opts(location, opts).await,

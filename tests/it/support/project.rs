@@ -147,7 +147,10 @@ impl Project {
     pub fn assert_sound(&self, lake: &Lake) {
         let report = self.audit(lake);
         assert!(report.findings.is_empty(), "{:#?}", report.findings);
-        assert!(report.records > 0 && report.records == report.silver + report.rejects, "{report:?}");
+        assert!(
+            report.records > 0 && report.records == report.silver + report.rejects,
+            "{report:?}"
+        );
     }
 }
 

@@ -34,12 +34,15 @@ pub fn rows(lake: &Lake) -> BTreeMap<&'static str, String> {
             "gold",
             "select * from gold order by minute_timestamp, campaign_id, network_id, total_count, avg_duration",
         ),
-        ("late", "select s._offset, l.* except (_seq) from late l join silver s on l._seq = s._seq order by s._offset"),
+        (
+            "late",
+            "select s._offset, l.* except (_seq) from late l join silver s on l._seq = s._seq order by s._offset",
+        ),
     ];
     queries.map(|(table, sql)| (table, select(lake, sql))).into()
 }
 
-/// The rows of one query over `bronze`, `silver`, `rejects`, `gold` and `late`, as a table.
+/// The rows of one query over `bronze`, `silver`, `rejects`, `gold` and `late`, a line each after a line of names.
 pub fn select(lake: &Lake, sql: &str) -> String {
     let table = |name: &str, path: String| Queryable {
         schema: PIPELINE.to_owned(),
@@ -57,7 +60,13 @@ pub fn select(lake: &Lake, sql: &str) -> String {
         let context = session(lake, &tables, PIPELINE).await.unwrap();
         context.sql(sql).await.unwrap().collect().await.unwrap()
     });
-    pretty_format_batches(&batches).unwrap().to_string()
+    let text = pretty_format_batches(&batches).unwrap().to_string();
+    // How wide a column is depends on the other rows, what a row says does not.
+    let rows = text.lines().filter(|line| !line.starts_with('+'));
+    let rows: Vec<String> = rows
+        .map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    rows.join("\n")
 }
 
 /// Asserts that two lakes hold the same rows, showing the first that differ.

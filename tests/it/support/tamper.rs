@@ -28,8 +28,9 @@ impl Raw {
         }
     }
 
+    /// Where a path of the log is in the store: the log encodes it once more.
     fn place(&self, path: &str) -> Path {
-        Path::parse(format!("{}/{path}", self.table)).unwrap()
+        Path::parse(format!("{}/{}", self.table, path.replace("%25", "%"))).unwrap()
     }
 
     fn entry(&self, version: u64) -> Option<Vec<Value>> {
@@ -41,7 +42,10 @@ impl Raw {
 
     /// The newest version, of a log that was never cleaned.
     pub fn version(&self) -> u64 {
-        (0..).take_while(|version| self.entry(*version).is_some()).last().unwrap()
+        (0..)
+            .take_while(|version| self.entry(*version).is_some())
+            .last()
+            .unwrap()
     }
 
     /// The active files' add actions, newest file last.
@@ -88,7 +92,10 @@ impl Raw {
     pub fn rewrite(&self, add: &Value, change: impl Fn(RecordBatch) -> RecordBatch) {
         let path = add["path"].as_str().unwrap();
         let bytes = block(async { self.store.get(&self.place(path)).await.unwrap().bytes().await.unwrap() });
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .unwrap()
+            .build()
+            .unwrap();
         let batches: Vec<RecordBatch> = reader.map(|batch| batch.unwrap()).collect();
         let changed = change(concat_batches(&batches[0].schema(), &batches).unwrap());
         let mut bytes = Vec::new();
