@@ -1,7 +1,7 @@
 //! Changed definitions: refused by `run`, taken into force by `replay`, and taken back.
 
 use medallion::error::Kind;
-use medallion::run::{names, replay};
+use medallion::run::{Options, names, replay, run};
 use medallion::table::Lake;
 
 use crate::support::command::{call, done};
@@ -57,6 +57,34 @@ fn a_new_rule_is_refused_until_a_replay_rebuilds_history_with_it_and_can_be_take
     let silver = &rows(&lake)["silver"];
     for row in original["silver"].lines() {
         assert!(silver.contains(row), "{row}");
+    }
+}
+
+#[test]
+fn a_new_rule_can_apply_from_here_on_and_leaves_old_rows_alone() {
+    // Gold must not look at silver before silver has adopted the definition; more than once, since threads race.
+    for _ in 0..5 {
+        let project = project();
+        let (lake, _) = memory_lake();
+        project.run(&lake).unwrap();
+        let before = rows(&lake);
+        project.append(SILVER, RULE);
+        project.events("a.ndjson", 400..500);
+        let options = Options {
+            layer: None,
+            once: true,
+            close_windows: false,
+            adopt: true,
+        };
+        run(&project.components(&lake), &[project.pipeline()], &options).unwrap();
+        let after = rows(&lake);
+        assert!(before["silver"].lines().all(|row| after["silver"].contains(row)));
+        let rejected = select(
+            &lake,
+            "select count(*) > 0 as some from rejects where detail like 'odd_banner%'",
+        );
+        assert!(rejected.contains("true"), "{rejected}");
+        project.run(&lake).unwrap();
     }
 }
 
