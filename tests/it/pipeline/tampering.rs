@@ -164,11 +164,7 @@ fn mutations() -> Vec<Mutation> {
             bronze(),
             txn(format!("{}input/a.ndjson/0", names::bronze_prefix(PIPELINE)), 3),
         ),
-        (
-            "bronze's offset is too high",
-            bronze(),
-            txn(format!("{}input/a.ndjson/0", names::bronze_prefix(PIPELINE)), 9_999),
-        ),
+        // An offset that is too high is no mutation here: offsets have holes, so it looks like one more of them.
         (
             "gold's position is too low",
             gold(),

@@ -31,6 +31,8 @@ pub enum Fault {
 impl Fault {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::DiesBefore, Self::DiesAfter, Self::RefusedOnce, Self::AnswerLost];
+    /// Those after which the process is gone.
+    pub const DEATHS: [Self; 2] = [Self::DiesBefore, Self::DiesAfter];
 }
 
 /// A store over another that fails at the `at`-th change (from 0); a dead one fails at everything from then on.
