@@ -22,12 +22,19 @@ struct Walk {
     broken: bool,
 }
 
-pub(super) async fn audit(lake: &Lake, pipeline: &Pipeline, progress: Progress<'_>, report: &mut Report) -> Result<()> {
+/// Returns whether the rows are dense, so that the layers after can be recomputed from them.
+pub(super) async fn audit(
+    lake: &Lake,
+    pipeline: &Pipeline,
+    progress: Progress<'_>,
+    report: &mut Report,
+) -> Result<bool> {
     let path = names::bronze_path(&pipeline.name);
     let Some(reader) = Reader::open(lake, &path, schema(), "seq").await? else {
-        return Ok(());
+        return Ok(true);
     };
     let head = reader.txn(&names::bronze_seq(&pipeline.name)).unwrap_or(0);
+    report.none_past(&reader, &path, head, "seq").await?;
     let columns = ["seq", "kind", "topic", "partition", "offset", "value"].map(str::to_owned);
     let mut walk = Walk::default();
     chunks::each(&reader, 0, head, &columns, i64::MIN, |_, to, rows| {
@@ -56,7 +63,7 @@ pub(super) async fn audit(lake: &Lake, pipeline: &Pipeline, progress: Progress<'
             );
         }
     }
-    Ok(())
+    Ok(!walk.broken)
 }
 
 impl Walk {

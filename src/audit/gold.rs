@@ -49,6 +49,19 @@ pub(super) async fn audit(
     let closed = gold
         .txn(&names::gold_closed(name, &definition.name))
         .unwrap_or(i64::MIN);
+    let end = silver.txn(&names::silver_position(name)).unwrap_or(0);
+    if position > end {
+        report.find(
+            &gold_path,
+            format!("its position {position} is past silver's end {end}"),
+        );
+        return Ok(());
+    }
+    // Late rows are committed first, so they may be a step ahead of gold.
+    let late_position = late.txn(&names::gold_position(name, &definition.name)).unwrap_or(0);
+    report
+        .none_past(&late, &late_path, late_position.max(position), SEQ)
+        .await?;
     let mut state = State::new(i64::MIN);
     let mut expected: Vec<RecordBatch> = Vec::new();
     let mut expected_late: Vec<RecordBatch> = Vec::new();

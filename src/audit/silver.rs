@@ -46,6 +46,12 @@ pub(super) async fn audit(
         );
         return Ok(());
     }
+    report.none_past(&silver, &silver_path, position, SEQ).await?;
+    // Rejects are committed first, so they may be a step ahead of silver.
+    let rejects_position = rejects.txn(&names::silver_position(name)).unwrap_or(0).max(position);
+    report
+        .none_past(&rejects, &rejects_path, rejects_position, "seq")
+        .await?;
     let generation = silver.stored().generation.clone().unwrap_or_default();
     let references = References::open(lake, name, &generation, project, &pipeline.silver).await?;
     let columns = |schema: &arrow::datatypes::SchemaRef| -> Vec<String> {

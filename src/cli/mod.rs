@@ -42,8 +42,10 @@ pub fn main() -> ExitCode {
 
 fn dispatch(args: Args) -> Result<()> {
     if let Command::Completions { shell } = args.command {
-        clap_complete::generate(shell, &mut Args::command(), "medallion", &mut std::io::stdout());
-        return Ok(());
+        // Into memory first: the generator panics where stdout's reader went away.
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Args::command(), "medallion", &mut script);
+        return output::line(String::from_utf8_lossy(&script).trim_end());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -12,6 +12,7 @@ mod gold_properties;
 mod kafka;
 mod metrics;
 mod model;
+mod pipeline;
 mod s3;
 mod silver_properties;
 mod source_kafka;

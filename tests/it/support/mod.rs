@@ -1,5 +1,10 @@
 //! What several tests need.
 
+pub mod command;
+pub mod faulty;
+pub mod project;
 pub mod real_kafka;
+pub mod rows;
 pub mod s3;
+pub mod tamper;
 pub mod view_log;

@@ -1,0 +1,89 @@
+//! The layers together, one by one, and as three processes: the same tables.
+
+use crate::support::command::{call, done, ended, start};
+use crate::support::project::{PIPELINE, Project, memory_lake};
+use crate::support::rows::{assert_same, rows};
+
+fn project() -> Project {
+    let project = Project::new(60, 70);
+    project.events("a.ndjson", 0..400);
+    project
+}
+
+#[test]
+fn layers_one_by_one_give_the_tables_of_one_run() {
+    let project = project();
+    let (wanted, _) = memory_lake();
+    project.run(&wanted).unwrap();
+    for layer in ["bronze", "silver", "gold"] {
+        let said = done(project.path(), &["run", layer, "-p", PIPELINE, "--once"]);
+        let last = said.out.lines().last().unwrap();
+        let summary: serde_json::Value = serde_json::from_str(last).unwrap();
+        assert_eq!(summary["pipelines"][0]["layers"][0]["layer"], layer, "{last}");
+    }
+    done(project.path(), &["run", "-p", PIPELINE, "--once", "--close-windows"]);
+    done(project.path(), &["audit", "-p", PIPELINE]);
+    assert_same(&rows(&project.lake()), &rows(&wanted), "one by one");
+}
+
+#[test]
+fn a_layer_without_its_upstream_says_which_to_run_first() {
+    let project = project();
+    let said = call(project.path(), &["run", "silver", "-p", PIPELINE, "--once"]);
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.err.contains("medallion run bronze -p view_log"), "{}", said.err);
+}
+
+#[test]
+fn three_processes_give_the_tables_of_one_run() {
+    let project = project();
+    let (wanted, _) = memory_lake();
+    project.run(&wanted).unwrap();
+    let mut running: Vec<_> = ["gold", "silver", "bronze"]
+        .map(|layer| start(project.path(), &["run", layer, "-p", PIPELINE, "--log", "warn"]))
+        .into();
+    // Bronze commits its rest when it is asked to end; the others go on until they have everything.
+    project_reaches(&project, "gold", 300);
+    for child in &mut running {
+        interrupt(child);
+    }
+    for child in running {
+        let said = ended(child);
+        assert_eq!(said.code, Some(0), "{}", said.err);
+    }
+    done(project.path(), &["run", "-p", PIPELINE, "--once", "--close-windows"]);
+    done(project.path(), &["audit", "-p", PIPELINE]);
+    assert_same(&rows(&project.lake()), &rows(&wanted), "three processes");
+}
+
+/// Asks a process to end as Ctrl-C does.
+fn interrupt(child: &std::process::Child) {
+    let pid = child.id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+}
+
+/// Waits until the layer's position is at least `seq`.
+fn project_reaches(project: &Project, layer: &str, seq: i64) {
+    let begun = std::time::Instant::now();
+    loop {
+        let said = done(project.path(), &["status", "-p", PIPELINE, "--output", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let layers = status[0]["layers"].as_array().unwrap();
+        let gold = layers
+            .iter()
+            .find(|standing| layer == "gold" && standing["layer"] == "views_per_minute");
+        if gold.is_some_and(|standing| standing["position"].as_i64() >= Some(seq)) {
+            return;
+        }
+        assert!(
+            begun.elapsed().as_secs() < 90,
+            "{layer} never reached {seq}: {}",
+            said.out
+        );
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}

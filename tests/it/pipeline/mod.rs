@@ -1,0 +1,12 @@
+//! The whole pipeline, from files to gold, in memory or on disk; no broker.
+
+mod command_line;
+mod crashes;
+mod fencing;
+mod kills;
+mod layers;
+mod maintenance;
+mod once;
+mod replays;
+mod tampering;
+mod usage;
