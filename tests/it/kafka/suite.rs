@@ -82,7 +82,7 @@ pub fn the_layers_can_run_one_after_the_other(make: Make<'_>) {
     let events = lively();
     send(bed.as_ref(), &events, 0..1_500, None);
     for (layer, upstream) in [(Layer::Gold, "silver"), (Layer::Silver, "bronze")] {
-        let error = views.run_layer(layer).err().expect("there is nothing to read");
+        let error = views.run_layer(layer).expect_err("there is nothing to read");
         assert_eq!(error.kind(), Kind::Unavailable);
         assert!(
             error.to_string().contains(&format!("there is no {upstream} table yet")),

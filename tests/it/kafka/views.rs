@@ -100,7 +100,7 @@ impl Views {
 
     /// The error that a one-shot run ends with.
     pub fn fails(&self) -> Error {
-        self.run(&ONCE).err().expect("the run is stopped")
+        self.run(&ONCE).expect_err("the run is stopped")
     }
 
     /// Runs on and on while `work` is done, then stops.
