@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+
 use super::compare::same;
 use super::{Progress, Report};
 use crate::definition::Pipeline;
 use crate::error::Result;
 use crate::layer::bronze;
 use crate::layer::silver::{Plan, State, rejects_schema};
+use crate::run::recover::silver_state;
 use crate::run::references::References;
 use crate::run::silver::all_columns;
 use crate::run::tables::SEQ;
@@ -58,8 +62,14 @@ pub(super) async fn audit(
         schema.fields().iter().map(|field| field.name().clone()).collect()
     };
     let (silver_columns, rejects_columns) = (columns(&plan.schema()), columns(&rejects_schema()));
+    let adopted = silver.stored().adopted_from.unwrap_or(0).min(position);
     let mut state = State::default();
-    let mut at = 0;
+    if adopted > 0 {
+        // Rows below are an earlier definition's: that each record has one fate is all that can still be proved.
+        conserved(&bronze, &silver, &rejects, adopted, &silver_path, report).await?;
+        state = silver_state(&plan, &pipeline.silver, adopted, None, &silver, &bronze).await?;
+    }
+    let mut at = adopted;
     while at < position {
         let (current, boundary) = references.at(at)?;
         let to = position.min(at + chunks::CHUNK_ROWS).min(boundary.unwrap_or(i64::MAX));
@@ -67,8 +77,8 @@ pub(super) async fn audit(
         let expected = plan.process(&rows, &current, &mut state)?;
         let accepted = silver.read(at, to, &silver_columns).await?;
         let rejected = rejects.read(at, to, &rejects_columns).await?;
-        report.silver += i64::try_from(accepted.num_rows()).unwrap_or(0);
-        report.rejects += i64::try_from(rejected.num_rows()).unwrap_or(0);
+        report.silver += count(accepted.num_rows());
+        report.rejects += count(rejected.num_rows());
         report.ticks += i64::try_from(expected.fates.ticks).unwrap_or(0);
         report.records += i64::try_from(expected.fates.records()).unwrap_or(0);
         let silver_holds = same(&silver_path, &expected.silver, &accepted, report)?;
@@ -90,4 +100,59 @@ pub(super) async fn audit(
         );
     }
     Ok(())
+}
+
+/// Every record below `to` is exactly one row of silver or of rejects, by seq.
+async fn conserved(
+    bronze: &Reader,
+    silver: &Reader,
+    rejects: &Reader,
+    to: i64,
+    path: &str,
+    report: &mut Report,
+) -> Result<()> {
+    let mut at = 0;
+    while at < to {
+        let end = to.min(at + chunks::CHUNK_ROWS);
+        let rows = bronze.read(at, end, &["kind".to_owned()]).await?;
+        let kinds = rows.column_by_name("kind").map(|column| column.as_string::<i32>());
+        let records: Vec<i64> = seqs(&rows, "seq")
+            .into_iter()
+            .zip(kinds.into_iter().flatten())
+            .filter(|(_, kind)| *kind == Some("record"))
+            .map(|(seq, _)| seq)
+            .collect();
+        let accepted = seqs(&silver.read(at, end, &[]).await?, SEQ);
+        let rejected = seqs(&rejects.read(at, end, &[]).await?, "seq");
+        report.records += count(records.len());
+        report.ticks += count(rows.num_rows() - records.len());
+        report.silver += count(accepted.len());
+        report.rejects += count(rejected.len());
+        let mut fates = [accepted, rejected].concat();
+        fates.sort_unstable();
+        if let Some((record, _)) = records.iter().zip(&fates).find(|(record, fate)| record != fate) {
+            report.find(
+                path,
+                format!("the record at seq {record} has no fate, or one beside it has two"),
+            );
+        } else if records.len() != fates.len() {
+            report.find(
+                path,
+                format!("{} records below seq {end} have {} fates", records.len(), fates.len()),
+            );
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+fn seqs(rows: &RecordBatch, column: &str) -> Vec<i64> {
+    rows.column_by_name(column)
+        .and_then(|column| column.as_primitive_opt::<Int64Type>())
+        .map(|seqs| seqs.values().to_vec())
+        .unwrap_or_default()
+}
+
+fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }

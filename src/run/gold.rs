@@ -72,8 +72,9 @@ impl GoldLayer {
         let position_app = names::gold_position(name, &definition.name);
         let position = gold.txn(&position_app).unwrap_or(0);
         let late_position = late.txn(&position_app).unwrap_or(0);
-        tables::same_definition(&mut gold, adopt, position).await?;
-        tables::same_definition(&mut late, adopt, late_position).await?;
+        let closed = gold.txn(&names::gold_closed(name, &definition.name));
+        tables::same_definition(&mut gold, adopt, position, closed).await?;
+        tables::same_definition(&mut late, adopt, position, closed).await?;
         for table in [&gold, &late] {
             if table.stored().upstream.as_deref() != Some(generation.as_str()) {
                 return Err(Error::new(
@@ -86,9 +87,7 @@ impl GoldLayer {
                 .with_next(format!("run `medallion replay gold -p {name}`")));
             }
         }
-        let closed = gold
-            .txn(&names::gold_closed(name, &definition.name))
-            .unwrap_or(i64::MIN);
+        let closed = closed.unwrap_or(i64::MIN);
         let mut state = State::new(closed);
         let columns = plan.input_columns();
         chunks::each(&silver, 0, position, &columns, closed, |_, _, rows| {

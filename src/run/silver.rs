@@ -63,8 +63,8 @@ impl SilverLayer {
             )
             .with_next("run once with the old definition, so that it is finished, then apply the new one"));
         }
-        tables::same_definition(&mut silver, adopt, position).await?;
-        tables::same_definition(&mut rejects, adopt, rejects_position).await?;
+        tables::same_definition(&mut silver, adopt, position, None).await?;
+        tables::same_definition(&mut rejects, adopt, position, None).await?;
         let generation = silver.stored().generation.clone().unwrap_or_default();
         if rejects.stored().upstream.as_deref() != Some(generation.as_str()) {
             return Err(Error::new(

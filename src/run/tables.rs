@@ -102,19 +102,9 @@ pub fn gold(
 /// Refuses a table that another definition wrote, naming what changed, or adopts the definition from here on.
 ///
 /// Errors: [`Kind::Definition`] where it is refused.
-pub async fn same_definition(table: &mut Table, adopt: bool, position: i64) -> Result<()> {
+pub async fn same_definition(table: &mut Table, adopt: bool, position: i64, closed: Option<i64>) -> Result<()> {
     let wanted = table.spec().clone();
     if table.stored().fingerprint.as_deref() == Some(wanted.fingerprint.as_str()) {
-        return Ok(());
-    }
-    if adopt {
-        let info = serde_json::json!({"adopted_from": position});
-        table.adopt_definition(info).await?;
-        tracing::info!(
-            table = wanted.path,
-            position,
-            "the changed definition applies from here on"
-        );
         return Ok(());
     }
     let stored: BTreeMap<String, String> = table
@@ -124,9 +114,35 @@ pub async fn same_definition(table: &mut Table, adopt: bool, position: i64) -> R
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
     let stored: Vec<(String, String)> = stored.into_iter().collect();
-    let changed = match changes(&stored, &wanted.definition) {
-        changed if changed.is_empty() => "the way it is read".to_owned(),
-        changed => changed.join("; "),
+    let changed = changes(&stored, &wanted.definition);
+    if adopt {
+        // A window that has closed under the old rule could be open under the new one: its rows would have no place.
+        let timing = ["window.tumbling", "watermark:", "silver.event_time"];
+        if let Some(change) = changed
+            .iter()
+            .find(|change| timing.iter().any(|key| change.starts_with(key)))
+        {
+            return Err(Error::new(
+                Kind::Definition,
+                format!(
+                    "{} cannot keep its rows under a changed window or watermark: {change}",
+                    wanted.path
+                ),
+            )
+            .with_next("`medallion replay gold` rebuilds it with the new definition"));
+        }
+        table.adopt_definition(position, closed).await?;
+        tracing::info!(
+            table = wanted.path,
+            position,
+            "the changed definition applies from here on"
+        );
+        return Ok(());
+    }
+    let changed = if changed.is_empty() {
+        "the way it is read".to_owned()
+    } else {
+        changed.join("; ")
     };
     Err(Error::new(
         Kind::Definition,

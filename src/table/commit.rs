@@ -88,6 +88,25 @@ impl Commit<'_> {
         Ok(Bytes::from(text))
     }
 
+    /// What the winner of version `target` leaves us: the version where it is our own commit, none where the next is
+    /// to be tried.
+    fn outcome(&self, winner: &[Action], id: Uuid, target: u64) -> Result<Option<u64>> {
+        match self.judge(winner, id) {
+            Verdict::Ours => Ok(Some(target)),
+            Verdict::Rebase => Ok(None),
+            Verdict::Fenced(who) => Err(Error::new(
+                Kind::Fenced,
+                format!("another writer holds {}: {who} committed version {target}", self.table),
+            )
+            .with_next("let one of the two go on; every table has one writer")),
+            Verdict::Stop(why) => Err(Error::new(
+                Kind::Damaged,
+                format!("table {} at version {target}: {why}", self.table),
+            )
+            .with_next("look at the table's history; restart when the table is as it should be")),
+        }
+    }
+
     /// Judges a commit that took the version we wanted. The order of the rules is the design's section 5.
     fn judge(&self, winner: &[Action], id: Uuid) -> Verdict {
         let info = winner.iter().find_map(|action| match action {
@@ -143,10 +162,22 @@ impl Commit<'_> {
 pub(super) async fn commit(log: &LogStoreRef, mut version: u64, commit: &Commit<'_>) -> Result<u64> {
     let id = Uuid::new_v4();
     let bytes = commit.bytes(id)?;
-    require_stand(log, version, commit.table).await?;
+    let checkpoint = require_stand(log, version, commit.table).await?;
     let mut attempts = 0;
     loop {
         let target = version + 1;
+        if target <= checkpoint {
+            // Up to a log checkpoint every version was taken: where its entry is gone, putting would fill a hole far
+            // below the head.
+            let winner = read_entry(log, target)
+                .await?
+                .ok_or_else(|| moved(commit.table, version))?;
+            match commit.outcome(&winner, id, target)? {
+                Some(ours) => return Ok(ours),
+                None => version = target,
+            }
+            continue;
+        }
         let put = log
             .write_commit_entry(target, CommitOrBytes::LogBytes(bytes.clone()), id)
             .await;
@@ -157,17 +188,9 @@ pub(super) async fn commit(log: &LogStoreRef, mut version: u64, commit: &Commit<
         };
         // Whatever the store said, the entry itself decides: ours, someone else's, or not there.
         match read_entry(log, target).await {
-            Ok(Some(winner)) => match commit.judge(&winner, id) {
-                Verdict::Ours => return Ok(target),
-                Verdict::Rebase => version = target,
-                Verdict::Fenced(who) => return Err(fenced(commit.table, target, &who)),
-                Verdict::Stop(why) => {
-                    return Err(Error::new(
-                        Kind::Damaged,
-                        format!("table {} at version {target}: {why}", commit.table),
-                    )
-                    .with_next("look at the table's history; restart when the table is as it should be"));
-                }
+            Ok(Some(winner)) => match commit.outcome(&winner, id, target)? {
+                Some(ours) => return Ok(ours),
+                None => version = target,
             },
             Ok(None) => {
                 attempts += 1;
@@ -185,34 +208,24 @@ pub(super) async fn commit(log: &LogStoreRef, mut version: u64, commit: &Commit<
     }
 }
 
-fn fenced(table: &str, version: u64, who: &str) -> Error {
+fn moved(table: &str, version: u64) -> Error {
     Error::new(
-        Kind::Fenced,
-        format!("another writer holds {table}: {who} committed version {version}"),
+        Kind::Unavailable,
+        format!("the log of {table} moved on past version {version} while this writer slept"),
     )
-    .with_next("let one of the two go on; every table has one writer")
+    .with_next("the table is reopened and the step done again; a one-shot run is to be started again")
 }
 
-/// The version we stand on must still exist and no log checkpoint may be ahead of it: else the log was cleaned
-/// under a paused writer and the next "free" version number would be far below the head.
-async fn require_stand(log: &LogStoreRef, version: u64, table: &str) -> Result<()> {
+/// The version we stand on must still exist: else the log was cleaned under a paused writer and the next "free"
+/// version number would be far below the head. Returns the version of the newest log checkpoint, 0 where none is.
+async fn require_stand(log: &LogStoreRef, version: u64, table: &str) -> Result<u64> {
     let store = log.object_store(None);
-    let moved = || {
-        Error::new(
-            Kind::Unavailable,
-            format!("the log of {table} moved on past version {version} while this writer slept"),
-        )
-        .with_next("the table is reopened and the step done again")
-    };
     match store.head(&commit_uri_from_version(Some(version))).await {
         Ok(_) => {}
-        Err(StoreError::NotFound { .. }) => return Err(moved()),
+        Err(StoreError::NotFound { .. }) => return Err(moved(table, version)),
         Err(error) => return Err(error).or_fail(Kind::Unavailable, || format!("reading the log of {table}")),
     }
-    match last_checkpoint(log).await? {
-        Some(checkpoint) if checkpoint > version => Err(moved()),
-        _ => Ok(()),
-    }
+    Ok(last_checkpoint(log).await?.unwrap_or(0))
 }
 
 /// The version in `_last_checkpoint`, a hint: an unreadable one counts as none.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use deltalake::DeltaTable;
-use deltalake::kernel::{Action, Add, Metadata};
+use deltalake::kernel::{Action, Add, Metadata, MetadataExt};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use futures::StreamExt;
 use object_store::ObjectStore;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::commit::{Commit, INFO, commit, read_entry};
-use super::spec::{DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
+use super::spec::{ADOPTED_CLOSED, ADOPTED_FROM, DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
 use super::write::Layout;
 use super::{Lake, TableSpec, txns};
 use crate::error::{Context, Error, Kind, Result};
@@ -54,6 +54,26 @@ pub struct Stored {
     pub generation: Option<String>,
     /// Generation of the table that the rows were computed from.
     pub upstream: Option<String>,
+    /// Bronze seq from which the definition applies; rows below are an earlier definition's. None: to all rows.
+    pub adopted_from: Option<i64>,
+    /// For gold: end of the last window that closed under an earlier definition, in microseconds.
+    pub adopted_closed: Option<i64>,
+}
+
+impl Stored {
+    /// What this metadata says.
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        let value = |key: &str| metadata.configuration().get(key).cloned();
+        let number = |key: &str| value(key).and_then(|value| value.parse().ok());
+        Self {
+            fingerprint: value(FINGERPRINT),
+            definition: value(DEFINITION),
+            generation: value(GENERATION),
+            upstream: value(UPSTREAM),
+            adopted_from: number(ADOPTED_FROM),
+            adopted_closed: number(ADOPTED_CLOSED),
+        }
+    }
 }
 
 impl Table {
@@ -83,13 +103,7 @@ impl Table {
         };
         let snapshot = delta.snapshot().or_fail(Kind::Damaged, what)?;
         let metadata = snapshot.metadata();
-        let value = |key: &str| metadata.configuration().get(key).cloned();
-        let stored = Stored {
-            fingerprint: value(FINGERPRINT),
-            definition: value(DEFINITION),
-            generation: value(GENERATION),
-            upstream: value(UPSTREAM),
-        };
+        let stored = Stored::of(metadata);
         if stored.fingerprint.is_none() || stored.fingerprint.as_deref() == Some(spec.fingerprint.as_str()) {
             spec.check(metadata)?;
         }
@@ -173,23 +187,30 @@ impl Table {
         .await
     }
 
-    /// Records that the current definition applies from the position on, without touching rows.
-    pub async fn adopt_definition(&mut self, info: Value) -> Result<u64> {
+    /// Records that the current definition applies from bronze seq `from` on, without touching rows. `closed` is, for
+    /// gold, the end of the last window that has closed.
+    ///
+    /// Errors: [`Kind::Definition`] where the rows that are there do not fit the definition's columns.
+    pub async fn adopt_definition(&mut self, from: i64, closed: Option<i64>) -> Result<u64> {
         let mut spec = self.spec.clone();
         spec.generation = self.stored.generation.clone().unwrap_or_default();
         spec.upstream = self.stored.upstream.clone().unwrap_or_default();
         self.require_compatible(&spec).await?;
-        let metadata = self.keep_id(spec.metadata()?).await?;
-        let version = self
-            .commit(
-                "SET TBLPROPERTIES",
-                vec![Action::Metadata(metadata)],
-                self.guard(),
-                info,
-            )
-            .await?;
-        self.stored.fingerprint = Some(self.spec.fingerprint.clone());
-        Ok(version)
+        let what = || format!("the metadata of {}", spec.path);
+        let mut metadata = self
+            .keep_id(spec.metadata()?)
+            .await?
+            .add_config_key(ADOPTED_FROM.to_owned(), from.to_string())
+            .or_fail(Kind::Bug, what)?;
+        if let Some(closed) = closed {
+            metadata = metadata
+                .add_config_key(ADOPTED_CLOSED.to_owned(), closed.to_string())
+                .or_fail(Kind::Bug, what)?;
+        }
+        self.stored = Stored::of(&metadata);
+        let actions = vec![Action::Metadata(metadata)];
+        let info = serde_json::json!({"adopted_from": from});
+        self.commit("SET TBLPROPERTIES", actions, self.guard(), info).await
     }
 
     /// New columns may come, at null for the rows that are there; nothing else may change without rewriting rows.
@@ -232,7 +253,6 @@ impl Table {
 
     /// `metadata` with the table id that the table has.
     pub(super) async fn keep_id(&self, metadata: Metadata) -> Result<Metadata> {
-        use deltalake::kernel::MetadataExt;
         let what = || format!("the metadata of {}", self.spec.path);
         let delta = load(&self.log)
             .await?

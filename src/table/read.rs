@@ -22,7 +22,6 @@ use serde_json::Value;
 use super::commit::read_entry;
 use super::object::ObjectFile;
 use super::opened::{active_files, load};
-use super::spec::{GENERATION, UPSTREAM};
 use super::{Lake, Stored, txns};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -179,13 +178,7 @@ impl Reader {
                 Action::Txn(txn) => {
                     self.txns.insert(txn.app_id, txn.version);
                 }
-                Action::Metadata(metadata) => {
-                    let value = |key: &str| metadata.configuration().get(key).cloned();
-                    self.stored.generation = value(GENERATION);
-                    self.stored.upstream = value(UPSTREAM);
-                    self.stored.fingerprint = value(super::spec::FINGERPRINT);
-                    self.stored.definition = value(super::spec::DEFINITION);
-                }
+                Action::Metadata(metadata) => self.stored = Stored::of(&metadata),
                 _ => {}
             }
         }

@@ -20,6 +20,11 @@ pub(super) const GENERATION: &str = "medallion.generation";
 /// The configuration key with the generation of the table that this one was computed from.
 pub(super) const UPSTREAM: &str = "medallion.upstream";
 
+/// The configuration key with the bronze seq from which a changed definition applies to a table that kept its rows.
+pub(super) const ADOPTED_FROM: &str = "medallion.adoptedFrom";
+/// The configuration key with the end of the last window that had closed before that, in microseconds.
+pub(super) const ADOPTED_CLOSED: &str = "medallion.adoptedClosed";
+
 /// A table as a layer wants it.
 #[derive(Debug, Clone)]
 pub struct TableSpec {

@@ -84,8 +84,45 @@ fn a_new_rule_can_apply_from_here_on_and_leaves_old_rows_alone() {
             "select count(*) > 0 as some from rejects where detail like 'odd_banner%'",
         );
         assert!(rejected.contains("true"), "{rejected}");
+        project.assert_sound(&lake);
         project.run(&lake).unwrap();
+        project.assert_sound(&lake);
     }
+}
+
+#[test]
+fn a_new_aggregate_can_apply_from_here_on_to_windows_that_are_still_open() {
+    let project = project();
+    let (lake, _) = memory_lake();
+    let open = Options {
+        layer: None,
+        once: true,
+        close_windows: false,
+        adopt: false,
+    };
+    run(&project.components(&lake), &[project.pipeline()], &open).unwrap();
+    let before = rows(&lake);
+    let gold = project.read("layers/view_log/gold.toml");
+    let changed = gold.replace("cast(count(*) as int)", "cast(count(*) + 1000 as int)");
+    assert_ne!(gold, changed);
+    project.write("layers/view_log/gold.toml", &changed);
+    project.events("a.ndjson", 400..500);
+    let adopt = Options {
+        close_windows: true,
+        adopt: true,
+        ..open
+    };
+    run(&project.components(&lake), &[project.pipeline()], &adopt).unwrap();
+    let after = rows(&lake);
+    assert!(before["gold"].lines().all(|row| after["gold"].contains(row)));
+    let new = select(&lake, "select count(*) > 0 as some from gold where total_count > 1000");
+    assert!(new.contains("true"), "{new}");
+    project.assert_sound(&lake);
+
+    project.write("layers/view_log/gold.toml", &changed.replace("\"10s\"", "\"20m\""));
+    let refused = run(&project.components(&lake), &[project.pipeline()], &adopt).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Definition);
+    assert!(refused.to_string().contains("watermark"), "{refused}");
 }
 
 #[test]
