@@ -26,6 +26,8 @@ const PIPELINE: &str = "view_log";
 const PARTITIONS: i32 = 4;
 /// Of event time: a run of the demo covers some twenty minutes.
 const EVENTS_PER_SECOND: u64 = 200;
+/// The producer waits for commits, because the broker keeps so little: short delays keep it busy.
+const COMMIT_DELAY: Duration = Duration::from_millis(250);
 const FLUSH: Duration = Duration::from_secs(60);
 
 /// What bronze has committed, told to the producer.
@@ -52,7 +54,7 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
     let broker = Broker::start(&[(&topic, PARTITIONS)])?;
     kafka.brokers = broker.bootstrap();
     kafka.options = embedded_options(kafka);
-    pipeline.bronze.commit.max_delay = Duration::from_secs(1);
+    pipeline.bronze.commit.max_delay = COMMIT_DELAY;
     let pipeline = pipeline.clone();
 
     let known = session.runtime.block_on(bronze::open_if_there(&lake, PIPELINE))?;
@@ -269,7 +271,7 @@ fn report(
     );
     let quality = format!(
         "select 'accepted' as fate, count(*) as records from silver union all \
-         select 'late' as fate, count(*) as records from late_{} union all \
+         select 'accepted, but late for gold' as fate, count(*) as records from late_{} union all \
          select reason as fate, count(*) as records from rejects group by reason order by records desc",
         gold.name
     );
