@@ -6,9 +6,10 @@
 #   layers    three processes, one per layer; gold alone catches up: the same rows in all tables
 #   web       real page requests: every gold figure equal to what DuckDB computes from the file
 #   replay    a rule added, silver replayed: equals a fresh run; the rule removed: the original rows are back
+#   secure    TLS and SASL; the password shows nowhere
 #   readers   deltalake, Polars, DuckDB and Spark agree about every table
 #
-#   scripts/e2e.sh [STEP...]    all steps, or these (all but `web` need `views`)
+#   scripts/e2e.sh [STEP...]    all steps, or these (all but `web` and `secure` need `views`)
 #
 # Settings (environment): MEDALLION_BIN, MEDALLION_E2E_COUNT (1000000), MEDALLION_E2E_KILLS (20), MEDALLION_E2E_SEED,
 # MEDALLION_E2E_DIR (a new temporary directory, removed at the end), MEDALLION_SHARED (../shared, for `web`).
@@ -26,6 +27,9 @@ web_file=${MEDALLION_SHARED:-$project/../shared}/data/web_requests.ndjson.gz
 export MEDALLION_KAFKA_PORT=${MEDALLION_E2E_KAFKA_PORT:-29092}
 export MEDALLION_KAFKA_CONTROLLER_PORT=$((MEDALLION_KAFKA_PORT + 1))
 export KAFKA_BROKERS=127.0.0.1:$MEDALLION_KAFKA_PORT
+plain=$KAFKA_BROKERS
+secured=127.0.0.1:$((MEDALLION_KAFKA_PORT + 2))
+password=open-sesame-$seed
 RANDOM=$seed
 
 say() { printf 'e2e: %s\n' "$*"; }
@@ -250,8 +254,55 @@ on_fail = "reject"
     same a r
 }
 
+# TLS with a certificate of our own and SASL with a password from the environment, which must show nowhere.
+step_secure() {
+    new_project s
+    local options="\"security.protocol\" = \"SASL_SSL\", \"sasl.mechanism\" = \"PLAIN\", \"sasl.username\" = \"medallion\", \"sasl.password\" = { env = \"MEDALLION_E2E_PASSWORD\" }, \"ssl.ca.location\" = \"$work/tls/cert.pem\""
+    sed -i "s|^topic = .*|topic = \"secured\"\noptions = { $options }|" "$work/s/layers/view_log/bronze.toml"
+    local flags=(-X security.protocol=SASL_SSL -X sasl.mechanism=PLAIN -X sasl.username=medallion
+        -X sasl.password=env:MEDALLION_E2E_PASSWORD -X "ssl.ca.location=$work/tls/cert.pem")
+    export KAFKA_BROKERS=$secured MEDALLION_E2E_PASSWORD=$password
+    m s produce --topic secured --brokers "$secured" --partitions 3 --count 20000 "${flags[@]}" >/dev/null ||
+        fail "produce over SASL_SSL exited with $?"
+    m_summary s --log debug run -p view_log --once --close-windows
+    audit s view_log
+    export MEDALLION_E2E_PASSWORD=wrong-$password
+    if m s run -p view_log --once >/dev/null; then fail "run took a wrong password"; fi
+    unset MEDALLION_E2E_PASSWORD
+    export KAFKA_BROKERS=$plain
+    if grep -rqF "$password" "$log" "$work/s/lake"; then fail "the password shows in the log or in the lake"; fi
+    say "20000 events over SASL_SSL; a wrong password is refused; the password shows nowhere"
+}
+
+# A certificate for 127.0.0.1 and a listener that asks for a password, beside the plain one.
+secure_listener() {
+    mkdir -p "$work/tls"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext "subjectAltName=IP:127.0.0.1" \
+        -keyout "$work/tls/key.pem" -out "$work/tls/cert.pem" 2>/dev/null
+    openssl pkcs12 -export -in "$work/tls/cert.pem" -inkey "$work/tls/key.pem" -out "$work/tls/broker.p12" \
+        -passout "pass:$password"
+    cat >"$work/tls/listener.properties" <<PROPERTIES
+listeners=PLAINTEXT://$plain,CONTROLLER://127.0.0.1:$MEDALLION_KAFKA_CONTROLLER_PORT,SASL_SSL://$secured
+advertised.listeners=PLAINTEXT://$plain,SASL_SSL://$secured
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_medallion="$password";
+listener.name.sasl_ssl.ssl.keystore.type=PKCS12
+listener.name.sasl_ssl.ssl.keystore.location=$work/tls/broker.p12
+listener.name.sasl_ssl.ssl.keystore.password=$password
+PROPERTIES
+    export MEDALLION_KAFKA_PROPERTIES=$work/tls/listener.properties
+}
+
 step_readers() {
-    "$here/readers.sh" "$work/a/lake" view_log >"$work/readers.txt" || fail "readers differ about view_log"
+    # With rows after the declared end, whose watermark is the end of time.
+    new_project e
+    cp -R "$work/a/lake" "$work/e/lake"
+    m e produce --topic view_log --brokers "$KAFKA_BROKERS" --first "$count" --count 2000 --event-rate 100 >/dev/null ||
+        fail "produce exited with $?"
+    m_summary e run -p view_log --once
+    audit e view_log
+    "$here/readers.sh" "$work/e/lake" view_log >"$work/readers.txt" || fail "readers differ about view_log"
     tail -n 1 "$work/readers.txt"
     [[ ! -d $work/w/lake ]] && return
     "$here/readers.sh" "$work/w/lake" web_requests >"$work/readers.txt" || fail "readers differ about web_requests"
@@ -260,12 +311,13 @@ step_readers() {
 
 [[ -x $bin ]] || fail "no program at $bin: run \`cargo build\`, or set MEDALLION_BIN"
 steps=("$@")
-((${#steps[@]})) || steps=(views crash layers web replay readers)
+((${#steps[@]})) || steps=(views crash layers web replay secure readers)
 for step in "${steps[@]}"; do
-    declare -F "step_$step" >/dev/null || fail "no step $step: views, crash, layers, web, replay, readers"
+    declare -F "step_$step" >/dev/null || fail "no step $step: views, crash, layers, web, replay, secure, readers"
 done
 say "seed $seed, $count events, work in $work"
 "$here/readers.sh" install
+secure_listener
 "$here/kafka.sh" start
 for step in "${steps[@]}"; do
     say "== $step"

@@ -8,7 +8,8 @@
 #   scripts/kafka.sh tool CLASS ARGS    run a Java tool, such as org.apache.kafka.tools.TopicCommand
 #
 # Settings (environment): MEDALLION_KAFKA_PORT (19092), MEDALLION_KAFKA_CONTROLLER_PORT (19093), MEDALLION_KAFKA_DIR
-# (.kafka in the project), MEDALLION_CACHE (~/.cache/medallion), MEDALLION_KAFKA_HEAP (512m).
+# (.kafka in the project), MEDALLION_KAFKA_PROPERTIES (a file of server properties to add), MEDALLION_CACHE
+# (~/.cache/medallion), MEDALLION_KAFKA_HEAP (512m).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -92,6 +93,10 @@ start() {
     mkdir -p "$dir"
     sed -e "s|@PORT@|$port|g" -e "s|@CONTROLLER_PORT@|$controller_port|g" -e "s|@DATA@|$dir/data|g" \
         "$here/kafka/server.properties" >"$dir/server.properties"
+    # Of a property named twice the last counts.
+    if [[ -n ${MEDALLION_KAFKA_PROPERTIES:-} ]]; then
+        cat "$MEDALLION_KAFKA_PROPERTIES" >>"$dir/server.properties"
+    fi
     if [[ ! -e $dir/data/meta.properties ]]; then
         local id
         id=$(tool kafka.tools.StorageTool random-uuid)

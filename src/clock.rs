@@ -8,6 +8,10 @@ use chrono::{DateTime, Utc};
 /// Wall-clock time, in microseconds since the Unix epoch, UTC.
 pub type Micros = i64;
 
+/// The instant that stands for "after everything": the last microsecond of the year 9999. Later ones exist in the
+/// tables' type, but Python and others cannot show them.
+pub const END_OF_TIME: Micros = 253_402_300_799_999_999;
+
 /// A source of wall-clock time, passed to whoever needs it.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {

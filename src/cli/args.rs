@@ -70,8 +70,10 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the layers: all of them, or one
-    #[command(after_help = "Examples:\n  medallion run\n  medallion run bronze -p view_log\n  \
-        medallion run --once --close-windows   for batch input and tests: everything that is there, then end")]
+    #[command(
+        after_help = "Examples:\n  medallion run\n  medallion run silver -p view_log --metrics 127.0.0.1:9465   one layer; each process has its own port\n  \
+        medallion run --once --close-windows   for batch input and tests: everything that is there, then end"
+    )]
     Run(Run),
     /// Rebuild a layer's history, and what is computed from it, after its definition changed
     #[command(

@@ -85,10 +85,10 @@ fn standing(layer: &str, position: i64, head: i64, watermark: Option<String>, ta
 }
 
 fn instant(micros: Micros) -> String {
-    if micros == i64::MAX {
-        "end".to_owned()
-    } else {
-        rfc3339(micros)
+    match rfc3339(micros) {
+        // The end of the input, or of the last window before it.
+        end if end.starts_with("9999-") => "end".to_owned(),
+        instant => instant,
     }
 }
 

@@ -150,10 +150,7 @@ impl Table {
 
     /// All positions whose app id begins with `prefix`, the rest of the id first.
     pub fn txns_under(&self, prefix: &str) -> Vec<(String, i64)> {
-        self.txns
-            .iter()
-            .filter_map(|(app, version)| Some((app.strip_prefix(prefix)?.to_owned(), *version)))
-            .collect()
+        txns::under(&self.txns, prefix)
     }
 
     /// The state of our newest commit, where the log still has it.

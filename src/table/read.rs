@@ -105,10 +105,7 @@ impl Reader {
 
     /// All positions whose app id begins with `prefix`, the rest of the id first.
     pub fn txns_under(&self, prefix: &str) -> Vec<(String, i64)> {
-        self.txns
-            .iter()
-            .filter_map(|(app, version)| Some((app.strip_prefix(prefix)?.to_owned(), *version)))
-            .collect()
+        txns::under(&self.txns, prefix)
     }
 
     /// What the table says of itself.

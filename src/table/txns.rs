@@ -44,6 +44,13 @@ pub(super) async fn all(log: &LogStoreRef, version: u64) -> Result<HashMap<Strin
     Ok(txns)
 }
 
+/// The app ids that begin with `prefix`, that taken off, and their versions.
+pub(super) fn under(txns: &HashMap<String, i64>, prefix: &str) -> Vec<(String, i64)> {
+    txns.iter()
+        .filter_map(|(app, version)| Some((app.strip_prefix(prefix)?.to_owned(), *version)))
+        .collect()
+}
+
 /// The `txn` column of the log checkpoint at exactly `version`, in one or several parts.
 async fn from_checkpoint(log: &LogStoreRef, version: u64) -> Result<HashMap<String, i64>> {
     let store = log.object_store(None);

@@ -235,7 +235,7 @@ fn a_batch_without_records_has_two_empty_tables() {
         .process(&builder.finish().unwrap().unwrap(), &[], &mut state)
         .unwrap();
     assert_eq!((step.fates.ticks, step.fates.records()), (1, 0));
-    assert_eq!(state.watermarks.value(), Some(i64::MAX));
+    assert_eq!(state.watermarks.value(), Some(crate::clock::END_OF_TIME));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::END_OF_TIME;
 use crate::layer::bronze;
 
 /// What is known of one partition.
@@ -28,7 +29,7 @@ pub struct Watermarks {
 }
 
 impl Watermarks {
-    /// The watermark in UTC microseconds; `i64::MAX` after the end of the input, none before there is one.
+    /// The watermark in UTC microseconds; [`END_OF_TIME`] after the end of the input, none before there is one.
     pub fn value(&self) -> Option<i64> {
         self.current
     }
@@ -85,7 +86,7 @@ impl Watermarks {
                 let quiet = i64::try_from(tick.quiet_ms).unwrap_or(i64::MAX).saturating_mul(1000);
                 self.raise(self.latest().map(|latest| latest.saturating_add(quiet)));
             }
-            bronze::Reason::End => self.raise(Some(i64::MAX)),
+            bronze::Reason::End => self.raise(Some(END_OF_TIME)),
             bronze::Reason::Start | bronze::Reason::Idle | bronze::Reason::Gap => {}
         }
     }
@@ -176,7 +177,7 @@ mod tests {
         marks.tick(&tick(Reason::Gap, &[1], &[], 0));
         assert_eq!(marks.partitions().len(), 1);
         marks.tick(&tick(Reason::End, &[], &[0], 0));
-        assert_eq!(marks.value(), Some(i64::MAX));
+        assert_eq!(marks.value(), Some(END_OF_TIME));
     }
 
     #[test]

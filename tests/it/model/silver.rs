@@ -210,7 +210,8 @@ impl Clock {
         let latest = self.partitions.values().filter_map(|(time, _)| *time).max();
         let floor = match tick.reason {
             Reason::Quiet => latest.map(|time| time + tick.quiet_ms as i64 * 1000),
-            Reason::End => Some(i64::MAX),
+            // The last microsecond of the year 9999.
+            Reason::End => Some(253_402_300_799_999_999),
             _ => None,
         };
         self.watermark = self.watermark.max(floor);
