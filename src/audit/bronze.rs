@@ -33,6 +33,7 @@ pub(super) async fn audit(
     let Some(reader) = Reader::open(lake, &path, schema(), "seq").await? else {
         return Ok(true);
     };
+    report.tables += 1;
     let head = reader.txn(&names::bronze_seq(&pipeline.name)).unwrap_or(0);
     report.none_past(&reader, &path, head, "seq").await?;
     let columns = ["seq", "kind", "topic", "partition", "offset", "value"].map(str::to_owned);

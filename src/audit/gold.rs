@@ -33,6 +33,7 @@ pub(super) async fn audit(
     let (Some(silver), Some(late), Some(gold)) = (silver, late, gold) else {
         return Ok(());
     };
+    report.tables += 2;
     if gold.stored().fingerprint.as_deref() != Some(definition.fingerprint.as_str()) {
         report.find(
             &gold_path,

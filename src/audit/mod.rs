@@ -37,6 +37,8 @@ pub struct Finding {
 pub struct Report {
     /// The pipeline.
     pub pipeline: String,
+    /// Tables that were there to be audited.
+    pub tables: usize,
     /// Bronze records below silver's position.
     pub records: i64,
     /// Bronze ticks below silver's position.

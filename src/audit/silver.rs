@@ -34,6 +34,7 @@ pub(super) async fn audit(
     let (Some(silver), Some(rejects), Some(bronze)) = (silver, rejects, bronze) else {
         return Ok(());
     };
+    report.tables += 2;
     if silver.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str()) {
         report.find(
             &silver_path,

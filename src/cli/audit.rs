@@ -12,7 +12,7 @@ use crate::table::Lake;
 /// Audits the pipelines; a finding is exit code 3.
 pub fn audit(session: &Session, command: &Audit) -> Result<()> {
     let pipelines = session.pipelines(command.pipeline.as_deref())?;
-    run(session, &session.lake()?, &pipelines)
+    run(session, &session.lake_to_read()?, &pipelines)
 }
 
 /// Audits `pipelines` in `lake` and prints the outcome.
@@ -31,6 +31,12 @@ pub fn run(session: &Session, lake: &Lake, pipelines: &[Pipeline]) -> Result<()>
         bar.finish_and_clear();
         reports.push(report);
     }
+    if reports.iter().all(|report| report.tables == 0) {
+        return Err(
+            Error::new(Kind::Usage, format!("there is no table to audit in {}", lake.url()))
+                .with_next("give the right --lake, or run the pipeline first"),
+        );
+    }
     let findings: usize = reports.iter().map(|report| report.findings.len()).sum();
     if session.json() {
         output::json(&reports)?;
@@ -45,6 +51,12 @@ pub fn run(session: &Session, lake: &Lake, pipelines: &[Pipeline]) -> Result<()>
 }
 
 fn print(report: &Report) -> Result<()> {
+    if report.tables == 0 {
+        return output::line(format!(
+            "audit: {} has no tables yet, nothing to prove",
+            report.pipeline
+        ));
+    }
     let ok = report.findings.is_empty();
     output::line(format!(
         "{} {}: {} records = {} silver + {} rejects; {} ticks; {} gold rows, {} late rows recomputed",

@@ -12,7 +12,7 @@ use crate::table::{self, Queryable};
 /// Runs the query and prints its rows.
 pub fn query(session: &Session, command: &Query) -> Result<()> {
     let pipelines = session.pipelines(None)?;
-    let lake = session.lake()?;
+    let lake = session.lake_to_read()?;
     let mut tables = Vec::new();
     for pipeline in &pipelines {
         let name = &pipeline.name;
@@ -40,7 +40,11 @@ pub fn query(session: &Session, command: &Query) -> Result<()> {
     let batches = session.runtime.block_on(async {
         let context = table::session(&lake, &tables, default).await?;
         let frame = context.sql_with_options(&command.sql, only_queries).await;
-        let frame = frame.or_fail(Kind::Usage, || "the query")?;
+        let frame = frame.or_fail(Kind::Usage, || "the query").map_err(|error| {
+            error.with_next(
+                "tables are PIPELINE.bronze, .silver, .rejects, .GOLD_TABLE and .late_GOLD_TABLE, once they have run",
+            )
+        })?;
         let frame = frame
             .limit(0, Some(command.limit))
             .or_fail(Kind::Usage, || "the query")?;

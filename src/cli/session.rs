@@ -69,16 +69,25 @@ impl Session {
         Ok(found)
     }
 
-    /// The lake.
+    /// The lake, made if it is not there and ready to be written.
     pub fn lake(&self) -> Result<Lake> {
-        let location = &self.settings.lake;
-        let location = if location.contains("://") || PathBuf::from(location).is_absolute() {
-            location.clone()
-        } else {
-            self.project().join(location).to_string_lossy().into_owned()
-        };
+        let location = self.lake_location();
         self.runtime
             .block_on(Lake::open_with(&location, &self.settings.store, self.clock.clone()))
+    }
+
+    /// The lake for looking only: nothing is made.
+    pub fn lake_to_read(&self) -> Result<Lake> {
+        Lake::open_to_read(&self.lake_location(), &self.settings.store, self.clock.clone())
+    }
+
+    /// A relative directory is relative to the project.
+    fn lake_location(&self) -> String {
+        let location = &self.settings.lake;
+        if location.contains("://") || PathBuf::from(location).is_absolute() {
+            return location.clone();
+        }
+        self.project().join(location).to_string_lossy().into_owned()
     }
 
     /// Whether results go out as JSON.

@@ -17,7 +17,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// Prints where each layer stands, once or again and again.
 pub fn status(session: &Session, command: &Status) -> Result<()> {
     let pipelines = session.pipelines(command.pipeline.as_deref())?;
-    let lake = session.lake()?;
+    let lake = session.lake_to_read()?;
     loop {
         show(session, &lake, &pipelines)?;
         if !command.watch {

@@ -17,7 +17,10 @@ use crate::table::{Append, Lake};
 pub async fn accept(lake: &Lake, project: &Path, pipeline: &Pipeline, record: bool) -> Result<Vec<Loss>> {
     let name = &pipeline.name;
     let _lock = Lock::take(lake, name, "bronze")?;
-    let mut table = bronze::open_table(lake, name).await?;
+    // A pipeline that has read nothing has lost nothing.
+    let Some(mut table) = bronze::open_if_there(lake, name).await? else {
+        return Ok(Vec::new());
+    };
     let losses = open::losses(pipeline, project, &table)?;
     if losses.is_empty() || !record {
         return Ok(losses);

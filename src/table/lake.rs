@@ -40,9 +40,22 @@ impl Lake {
     /// Errors: [`Kind::Definition`] for an option that the store does not know, [`Kind::Unavailable`] for a store that
     /// cannot be reached or fails the probe. A local lake has no use for options.
     pub async fn open_with(location: &str, options: &BTreeMap<String, Secret>, clock: Clock) -> Result<Self> {
+        let lake = Self::open_to_read(location, options, clock)?;
+        match lake.local_path() {
+            Some(path) => make_directory(&path)?,
+            None => lake.probe_conditional_put().await?,
+        }
+        Ok(lake)
+    }
+
+    /// The lake at `location` for looking only: nothing is made, nothing is probed, and it may not be there.
+    ///
+    /// Errors: [`Kind::Usage`] for a location that is none, [`Kind::Definition`] for an option that the store does not
+    /// know.
+    pub fn open_to_read(location: &str, options: &BTreeMap<String, Secret>, clock: Clock) -> Result<Self> {
         let url = parse_location(location)?;
         let root: Arc<dyn ObjectStore> = match url.scheme() {
-            "file" => local_store(&url)?,
+            "file" => Arc::new(LocalFileSystem::new()),
             "memory" => Arc::new(object_store::memory::InMemory::new()),
             "s3" | "s3a" => s3_store(&url, options)?,
             other => {
@@ -52,11 +65,7 @@ impl Lake {
                 );
             }
         };
-        let lake = Self::with_store(url, root, clock);
-        if lake.local_path().is_none() {
-            lake.probe_conditional_put().await?;
-        }
-        Ok(lake)
+        Ok(Self::with_store(url, root, clock))
     }
 
     /// A lake at `url` over a given store, which is not probed: for tests and for stores that inject faults.
@@ -169,13 +178,9 @@ fn parse_location(location: &str) -> Result<Url> {
     Ok(url)
 }
 
-fn local_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
-    let path = url
-        .to_file_path()
-        .map_err(|()| Error::new(Kind::Usage, format!("lake {url}: not a local path")))?;
-    std::fs::create_dir_all(&path).or_fail(Kind::Unavailable, || format!("making the lake {}", path.display()))?;
-    probe_directory(&path)?;
-    Ok(Arc::new(LocalFileSystem::new()))
+fn make_directory(path: &FsPath) -> Result<()> {
+    std::fs::create_dir_all(path).or_fail(Kind::Unavailable, || format!("making the lake {}", path.display()))?;
+    probe_directory(path)
 }
 
 /// Writes, links and removes a file, so that missing permissions show before any record is consumed.

@@ -55,6 +55,19 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
 }
 
 #[test]
+fn looking_makes_nothing_and_a_wrong_lake_is_never_called_sound() {
+    let project = project();
+    let lake = project.path().join("no/such/lake");
+    let at = ["--lake", lake.to_str().unwrap()];
+    let status = done(project.path(), &[&["status"][..], &at].concat());
+    assert!(status.out.contains("not run yet"), "{}", status.out);
+    refused(&project, &[&["audit"][..], &at].concat(), 2, &["no table to audit"]);
+    let query = ["query", "select 1 from view_log.silver"];
+    refused(&project, &[&query[..], &at].concat(), 2, &["PIPELINE.bronze"]);
+    assert!(!lake.exists());
+}
+
+#[test]
 fn every_problem_of_broken_definitions_is_told_at_once_with_its_place() {
     let project = project();
     project.append(
