@@ -95,16 +95,22 @@ impl References {
             let bytes = std::fs::read(&path)
                 .or_fail(Kind::Definition, || format!("reference data {}", lookup.file.display()))
                 .map_err(|error| error.with_next("put the file back, or mend `file` of the lookup"))?;
-            let reference = Reference::parse(lookup, &self.contract, &bytes)?;
-            // Versions beyond `from` belong to steps that never committed.
-            self.drop_from(index, from + 1).await?;
             let in_force = self
                 .versions
                 .get(index)
                 .and_then(|versions| versions.range(..=from).next_back());
-            if in_force.is_some_and(|(_, known)| known.hash() == reference.hash()) {
+            // Every step asks, and hardly ever has anything changed: only then is the file parsed.
+            let known = in_force.is_some_and(|(_, known)| known.hash() == Reference::hash_of(&bytes));
+            let reference = if known {
+                None
+            } else {
+                Some(Reference::parse(lookup, &self.contract, &bytes)?)
+            };
+            // Versions beyond `from` belong to steps that never committed.
+            self.drop_from(index, from + 1).await?;
+            let Some(reference) = reference else {
                 continue;
-            }
+            };
             self.drop_from(index, from).await?;
             let location = self
                 .directory(index)

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
@@ -22,7 +23,8 @@ const PROBLEMS_SHOWN: usize = 20;
 /// The reference data of one lookup, as it stood when it was read.
 #[derive(Debug, Clone)]
 pub struct Reference {
-    rows: HashMap<Key, u32, BuildUnhashed>,
+    /// Shared, so that handing a version to a step copies no data.
+    rows: Arc<HashMap<Key, u32, BuildUnhashed>>,
     /// One per column of `Lookup::take`.
     columns: Vec<ArrayRef>,
     hash: String,
@@ -35,7 +37,7 @@ impl Reference {
     /// `Kind::Definition` with every problem found (up to a screenful), each with file and line: a missing column, a
     /// value of another type, an empty or repeated key, bytes that are not CSV in UTF-8.
     pub fn parse(lookup: &Lookup, contract: &Contract, bytes: &[u8]) -> Result<Self> {
-        let hash = format!("{:032x}", XxHash3_128::oneshot(bytes));
+        let hash = Self::hash_of(bytes);
         let mut file = File::new(lookup, contract);
         // Spreadsheets write a byte order mark, which is no part of the first column's name.
         let loaded = file.load(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes));
@@ -61,7 +63,16 @@ impl Reference {
         if !file.problems.is_empty() {
             return Err(Error::definition(file.problems));
         }
-        Ok(Self { rows, columns, hash })
+        Ok(Self {
+            rows: Arc::new(rows),
+            columns,
+            hash,
+        })
+    }
+
+    /// The hash that [`Reference::hash`] gives of a file with these bytes.
+    pub fn hash_of(bytes: &[u8]) -> String {
+        format!("{:032x}", XxHash3_128::oneshot(bytes))
     }
 
     /// A hash of the file's bytes, in hex: what a commit records of it.
