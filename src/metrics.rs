@@ -59,6 +59,26 @@ fn describe() {
     describe_counter!("medallion_errors_total", "Errors that a layer met, by kind");
     describe_gauge!("medallion_position_seq", "Next bronze seq of a layer");
     describe_gauge!("medallion_last_commit_timestamp_seconds", "When a layer last committed");
+    describe_gauge!(
+        "medallion_layer_up",
+        "1 while a layer's turns succeed, 0 while it tries again, is stalled or has failed"
+    );
+    describe_gauge!(
+        "medallion_layer_trouble_timestamp_seconds",
+        "Since when a layer is not up, 0 where it is"
+    );
+    describe_gauge!(
+        "medallion_definition_broken",
+        "1 while the declaration on disk is broken; the last good one stays in force"
+    );
+    describe_gauge!(
+        "medallion_definition_changed",
+        "1 while the declaration on disk is another than the one in force"
+    );
+    describe_gauge!(
+        "medallion_reference_broken",
+        "1 while reference data on disk is broken; the last good version stays in force"
+    );
     describe_histogram!(
         "medallion_step_duration_seconds",
         "Time of one step of a layer, commit included"
@@ -72,6 +92,25 @@ pub fn layer_started(pipeline: &str, layer: &'static str) {
     if layer == "gold" {
         counter!("medallion_late_rows_total", labels(pipeline, layer)).increment(0);
     }
+}
+
+/// Notes whether a layer does its work, and since when (UTC microseconds).
+pub fn layer_state(pipeline: &str, layer: &'static str, well: bool, since: i64) {
+    gauge!("medallion_layer_up", labels(pipeline, layer)).set(f64::from(u8::from(well)));
+    let trouble = if well { 0.0 } else { since as f64 / 1e6 };
+    gauge!("medallion_layer_trouble_timestamp_seconds", labels(pipeline, layer)).set(trouble);
+}
+
+/// Notes whether the declaration on disk is broken, or another than the one in force.
+pub fn declaration(pipeline: &str, broken: bool, changed: bool) {
+    let label = || pipeline.to_owned();
+    gauge!("medallion_definition_broken", "pipeline" => label()).set(f64::from(u8::from(broken)));
+    gauge!("medallion_definition_changed", "pipeline" => label()).set(f64::from(u8::from(changed)));
+}
+
+/// Notes whether reference data on disk is broken.
+pub fn reference(pipeline: &str, broken: bool) {
+    gauge!("medallion_reference_broken", "pipeline" => pipeline.to_owned()).set(f64::from(u8::from(broken)));
 }
 
 /// One committed step of a layer.

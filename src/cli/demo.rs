@@ -75,19 +75,15 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
     *lock(&committed.positions) = start;
     let stop = Stop::default();
     signals::listen(&session.runtime, stop.clone())?;
-    let components = Components {
-        lake: lake.clone(),
-        project: session.project().clone(),
-        runtime: session.runtime.clone(),
-        stop: stop.clone(),
-        on_bronze: Some({
-            let committed = committed.clone();
-            Arc::new(move |positions: &Positions| {
-                lock(&committed.positions).extend(positions.clone());
-                committed.moved.notify_all();
-            })
-        }),
-    };
+    let project = session.project().clone();
+    let mut components = Components::new(lake.clone(), project, session.runtime.clone(), stop.clone());
+    components.on_bronze = Some({
+        let committed = committed.clone();
+        Arc::new(move |positions: &Positions| {
+            lock(&committed.positions).extend(positions.clone());
+            committed.moved.notify_all();
+        })
+    });
     let began = Instant::now();
     let summaries = run_while_producing(&components, &pipeline, &topic, before, total, &committed)?;
     let seconds = began.elapsed().as_secs_f64();

@@ -1,10 +1,13 @@
 //! `medallion run`.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::args::{LayerName, Run};
-use super::session::Session;
+use super::session::{Session, env};
 use super::{output, signals};
+use crate::definition::load_one;
 use crate::error::Result;
 use crate::metrics;
 use crate::run::wake::Stop;
@@ -20,13 +23,9 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
     }
     let stop = Stop::default();
     signals::listen(&session.runtime, stop.clone())?;
-    let components = Components {
-        lake,
-        project: session.project().clone(),
-        runtime: session.runtime.clone(),
-        stop,
-        on_bronze: None,
-    };
+    let project = session.project().clone();
+    let mut components = Components::new(lake, project.clone(), session.runtime.clone(), stop);
+    components.reload = Some(Arc::new(move |name: &str| load_one(&project, name, &env)));
     let options = Options {
         layer: command.layer.map(layer),
         once: command.once,

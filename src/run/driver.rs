@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::health::Health;
 use super::layers::{BronzeLoop, GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
 use super::wake::{Bell, Stop};
+use super::watch::{Reload, RunEnd, watch};
 use crate::definition::Pipeline;
 use crate::error::{Error, Kind, Result};
 use crate::metrics;
@@ -75,6 +77,27 @@ pub struct Components {
     pub stop: Stop,
     /// Who wants to know of bronze's commits, if anyone.
     pub on_bronze: Option<OnBronze>,
+    /// How the layers fare, for whoever looks.
+    pub health: Health,
+    /// Reads a declaration anew, so that a run can tell when the files are no longer those it started with; none:
+    /// nobody looks.
+    pub reload: Option<Reload>,
+}
+
+impl Components {
+    /// Components that nobody looks into.
+    pub fn new(lake: Lake, project: PathBuf, runtime: Handle, stop: Stop) -> Self {
+        let health = Health::new(lake.clock().clone());
+        Self {
+            lake,
+            project,
+            runtime,
+            stop,
+            on_bronze: None,
+            health,
+            reload: None,
+        }
+    }
 }
 
 /// What a run did to one pipeline.
@@ -88,7 +111,9 @@ pub struct Summary {
 
 /// Runs the layers of `pipelines` until the input ends (`once`), someone asks to stop, or a layer fails for good.
 pub fn run(components: &Components, pipelines: &[Pipeline], options: &Options) -> Result<Vec<Summary>> {
+    let end = RunEnd::default();
     std::thread::scope(|scope| {
+        scope.spawn(|| watch(pipelines, components.reload.as_ref(), &components.health, &end));
         let running: Vec<_> = pipelines
             .iter()
             .map(|pipeline| scope.spawn(move || run_pipeline(components, pipeline, options)))
@@ -97,6 +122,7 @@ pub fn run(components: &Components, pipelines: &[Pipeline], options: &Options) -
             .into_iter()
             .map(|thread| joined(thread.join(), &components.stop))
             .collect();
+        end.tell();
         ended.into_iter().collect()
     })
 }
@@ -153,25 +179,45 @@ impl Drop for Ending<'_> {
     }
 }
 
+/// Turns a layer until it ends, and keeps account of how it fares.
 fn drive(
-    mut layer: impl LayerLoop,
+    layer: impl LayerLoop,
     components: &Components,
     options: &Options,
     upstream: Option<&Stage>,
     downstream: Option<&Stage>,
 ) -> Result<Tally> {
     let _ending = Ending(downstream);
-    let stop = &components.stop;
+    let (pipeline, name) = layer.name();
+    let pipeline = pipeline.to_owned();
+    let tally = turn_on(layer, components, options, upstream, downstream);
+    components.health.ended(&pipeline, name, tally.as_ref().err());
+    tally
+}
+
+fn turn_on(
+    mut layer: impl LayerLoop,
+    components: &Components,
+    options: &Options,
+    upstream: Option<&Stage>,
+    downstream: Option<&Stage>,
+) -> Result<Tally> {
+    let Components { stop, health, .. } = components;
     let (pipeline, name) = layer.name();
     let pipeline = pipeline.to_owned();
     metrics::layer_started(&pipeline, name);
+    health.turned(&pipeline, name);
     let mut pause = PAUSE_MIN;
     loop {
         let last_turn = stop.asked();
         // Taken before the turn: what upstream committed before it was done must still be seen.
         let upstream_done = upstream.is_none_or(|stage| stage.done.load(Ordering::SeqCst));
         let seen = upstream.map_or(0, |stage| stage.bell.count());
-        match layer.turn(upstream_done, last_turn) {
+        let turned = layer.turn(upstream_done, last_turn);
+        if turned.is_ok() {
+            health.turned(&pipeline, name);
+        }
+        match turned {
             Ok(Turn::Progress) => {
                 pause = PAUSE_MIN;
                 if let Some(stage) = downstream {
@@ -194,6 +240,7 @@ fn drive(
                     return Err(error.context(format!("{pipeline} {name}")));
                 }
                 tracing::warn!(pipeline, layer = name, %error, pause_ms = pause.as_millis() as u64, "trying again");
+                health.retrying(&pipeline, name, &error);
                 layer.forget();
                 stop.sleep(pause);
                 pause = (pause * 2).min(PAUSE_MAX);

@@ -8,6 +8,7 @@ pub mod chunks;
 pub mod driver;
 pub mod gap;
 pub mod gold;
+pub mod health;
 mod layers;
 mod lock;
 pub mod names;
@@ -19,7 +20,9 @@ pub mod silver;
 pub mod standing;
 pub mod tables;
 pub mod wake;
+mod watch;
 
 pub use driver::{Components, Layer, OnBronze, Options, Summary, run};
 pub use layers::Tally;
 pub use lock::Lock;
+pub use watch::Reload;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -27,6 +28,49 @@ pub struct References {
     lookups: Vec<Lookup>,
     /// Per lookup: first seq to version.
     versions: Vec<BTreeMap<i64, Reference>>,
+    /// Per lookup: the file as it was last looked at.
+    files: Vec<File>,
+}
+
+/// How long a changed file must stand still before it is read.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// A lookup's file, as far as it is known.
+#[derive(Default)]
+struct File {
+    seen: Option<Seen>,
+    /// Why it cannot be taken in.
+    broken: Option<String>,
+}
+
+/// When the file was modified, and how many bytes it had.
+type Stamp = (SystemTime, u64);
+
+struct Seen {
+    stamp: Stamp,
+    since: Instant,
+    /// Whether it has been read after it had stood still.
+    settled: bool,
+}
+
+impl Seen {
+    fn now(stamp: Stamp) -> Self {
+        Self {
+            stamp,
+            since: Instant::now(),
+            settled: false,
+        }
+    }
+}
+
+/// What a look at a file came to.
+enum Read {
+    /// It has just changed, or not since it was last read.
+    Unsettled,
+    /// It holds what is in force.
+    InForce,
+    /// It holds something new.
+    New(Vec<u8>, Reference),
 }
 
 impl References {
@@ -45,6 +89,7 @@ impl References {
             contract: silver.contract.clone(),
             lookups: silver.lookups.clone(),
             versions: vec![BTreeMap::new(); silver.lookups.len()],
+            files: silver.lookups.iter().map(|_| File::default()).collect(),
         };
         for index in 0..silver.lookups.len() {
             references.load(index).await?;
@@ -82,49 +127,105 @@ impl References {
     }
 
     /// Takes in what the files hold now, in force from `from` on (the first seq that no committed row depends on)
-    /// where it differs from what is in force there. Returns whether anything changed.
+    /// where it differs from what is in force there. A file that is missing or broken leaves the last good version
+    /// in force, and [`References::broken`] tells of it; one that changed is read once it has stood still for
+    /// [`SETTLED_AFTER`], because whoever rewrites it may be half way. Returns whether anything changed.
     ///
-    /// Errors: [`Kind::Definition`] for a file that is missing or broken; what was in force stays so.
+    /// Errors: [`Kind::Definition`] for a file that is missing or broken where there is no good version to keep.
     pub async fn refresh(&mut self, from: i64) -> Result<bool> {
         let mut changed = false;
         for index in 0..self.lookups.len() {
-            let Some(lookup) = self.lookups.get(index) else {
-                continue;
-            };
-            let path = self.project.join(&lookup.file);
-            let bytes = std::fs::read(&path)
-                .or_fail(Kind::Definition, || format!("reference data {}", lookup.file.display()))
-                .map_err(|error| error.with_next("put the file back, or mend `file` of the lookup"))?;
             let in_force = self
                 .versions
                 .get(index)
-                .and_then(|versions| versions.range(..=from).next_back());
-            // Every step asks, and hardly ever has anything changed: only then is the file parsed.
-            let known = in_force.is_some_and(|(_, known)| known.hash() == Reference::hash_of(&bytes));
-            let reference = if known {
-                None
-            } else {
-                Some(Reference::parse(lookup, &self.contract, &bytes)?)
+                .and_then(|versions| versions.range(..=from).next_back())
+                .map(|(_, reference)| reference.hash().to_owned());
+            let read = match self.read(index, in_force.as_deref()) {
+                Ok(read) => {
+                    if !matches!(read, Read::Unsettled) {
+                        self.set_broken(index, None);
+                    }
+                    read
+                }
+                Err(error) if in_force.is_some() => {
+                    self.set_broken(index, Some(error.to_string()));
+                    Read::InForce
+                }
+                Err(error) => return Err(error),
             };
             // Versions beyond `from` belong to steps that never committed.
             self.drop_from(index, from + 1).await?;
-            let Some(reference) = reference else {
-                continue;
-            };
-            self.drop_from(index, from).await?;
-            let location = self
-                .directory(index)
-                .join(format!("{from:020}-{}.csv", reference.hash()));
-            self.store
-                .put(&location, bytes.into())
-                .await
-                .or_fail(Kind::Unavailable, || format!("keeping reference data {location}"))?;
-            if let Some(versions) = self.versions.get_mut(index) {
-                versions.insert(from, reference);
+            if let Read::New(bytes, reference) = read {
+                self.keep(index, from, bytes, reference).await?;
+                changed = true;
             }
-            changed = true;
         }
         Ok(changed)
+    }
+
+    /// What is wrong with the files now, a line each; empty where nothing is.
+    pub fn broken(&self) -> String {
+        let lines: Vec<&str> = self.files.iter().filter_map(|file| file.broken.as_deref()).collect();
+        lines.join("; ")
+    }
+
+    fn set_broken(&mut self, index: usize, why: Option<String>) {
+        if let Some(file) = self.files.get_mut(index) {
+            file.broken = why;
+        }
+    }
+
+    /// The file of a lookup, as far as it has to be looked at: every step asks, and hardly ever has anything changed.
+    fn read(&mut self, index: usize, in_force: Option<&str>) -> Result<Read> {
+        let (Some(lookup), Some(file)) = (self.lookups.get(index), self.files.get_mut(index)) else {
+            return Ok(Read::InForce);
+        };
+        let path = self.project.join(&lookup.file);
+        let failed = |error: std::io::Error| {
+            let next = "put the file back, or mend `file` of the lookup";
+            Error::new(
+                Kind::Definition,
+                format!("reference data {}: {error}", lookup.file.display()),
+            )
+            .with_next(next)
+        };
+        let metadata = std::fs::metadata(&path).map_err(|error| {
+            file.seen = None;
+            failed(error)
+        })?;
+        let stamp = (metadata.modified().map_err(failed)?, metadata.len());
+        match &mut file.seen {
+            Some(seen) if seen.stamp != stamp => {
+                *seen = Seen::now(stamp);
+                return Ok(Read::Unsettled);
+            }
+            Some(seen) if seen.settled || seen.since.elapsed() < SETTLED_AFTER => return Ok(Read::Unsettled),
+            Some(seen) => seen.settled = true,
+            // The first look of a run takes what is there: whoever starts it means that.
+            seen => *seen = Some(Seen::now(stamp)),
+        }
+        let bytes = std::fs::read(&path).map_err(failed)?;
+        if in_force == Some(Reference::hash_of(&bytes).as_str()) {
+            return Ok(Read::InForce);
+        }
+        let reference = Reference::parse(lookup, &self.contract, &bytes)?;
+        Ok(Read::New(bytes, reference))
+    }
+
+    /// Keeps a version in the lake, then puts it into force from `from` on.
+    async fn keep(&mut self, index: usize, from: i64, bytes: Vec<u8>, reference: Reference) -> Result<()> {
+        self.drop_from(index, from).await?;
+        let location = self
+            .directory(index)
+            .join(format!("{from:020}-{}.csv", reference.hash()));
+        self.store
+            .put(&location, bytes.into())
+            .await
+            .or_fail(Kind::Unavailable, || format!("keeping reference data {location}"))?;
+        if let Some(versions) = self.versions.get_mut(index) {
+            versions.insert(from, reference);
+        }
+        Ok(())
     }
 
     async fn drop_from(&mut self, index: usize, from: i64) -> Result<()> {

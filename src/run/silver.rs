@@ -15,6 +15,7 @@ use crate::definition::Pipeline;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::bronze;
 use crate::layer::silver::{Fates, Plan, State, Step};
+use crate::metrics;
 use crate::table::{Append, Followed, Lake, Reader, Table};
 
 /// What one step did.
@@ -34,6 +35,8 @@ pub struct SilverLayer {
     plan: Plan,
     state: State,
     references: References,
+    /// What is wrong with the reference data, as last told.
+    broken: String,
     bronze: Reader,
     silver: Table,
     rejects: Table,
@@ -81,24 +84,27 @@ impl SilverLayer {
             )
             .with_next("restore bronze, or replay silver"));
         }
-        let mut references = References::open(lake, name, &generation, project, &pipeline.silver).await?;
-        references.refresh(position.max(rejects_position)).await?;
+        let references = References::open(lake, name, &generation, project, &pipeline.silver).await?;
         let path = names::silver_path(name);
         let reader = Reader::open(lake, &path, plan.schema(), tables::SEQ)
             .await?
             .ok_or_else(|| Error::new(Kind::Damaged, format!("table {path} is gone")))?;
         let state = silver_state(&plan, &pipeline.silver, position, silver.info(), &reader, &bronze).await?;
-        Ok(Some(Self {
+        metrics::reference(name, false);
+        let mut layer = Self {
             pipeline: name.clone(),
             plan,
             state,
             references,
+            broken: String::new(),
             bronze,
             silver,
             rejects,
             position,
             rejects_position,
-        }))
+        };
+        layer.take_in_references().await?;
+        Ok(Some(layer))
     }
 
     /// The next bronze seq to process.
@@ -125,11 +131,12 @@ impl SilverLayer {
             )
             .with_next("restore bronze to the version before that, or replay silver from what is left"));
         }
+        // Also where there is nothing to do: what changes in a quiet hour must be in force when it ends.
+        self.take_in_references().await?;
         let head = self.head();
         if self.position >= head {
             return Ok(None);
         }
-        self.take_in_references().await?;
         let (references, boundary) = self.references.at(self.position)?;
         let limit = self
             .position
@@ -162,24 +169,28 @@ impl SilverLayer {
         Ok(Some(done))
     }
 
-    /// A broken reference file leaves the last good version in force; at the very start there is none to keep.
+    /// Takes in changed reference data, and tells once when it is broken and when it is good again.
     async fn take_in_references(&mut self) -> Result<()> {
-        match self.references.refresh(self.position.max(self.rejects_position)).await {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                tracing::info!(
-                    pipeline = self.pipeline,
-                    position = self.position,
-                    "reference data changed"
-                );
-                Ok(())
-            }
-            Err(error) if error.kind() == Kind::Definition => {
-                tracing::warn!(pipeline = self.pipeline, %error, "reference data is broken, the last good version stays");
-                Ok(())
-            }
-            Err(error) => Err(error),
+        let from = self.position.max(self.rejects_position);
+        let changed = self.references.refresh(from).await?;
+        let (pipeline, broken) = (&self.pipeline, self.references.broken());
+        if changed {
+            tracing::info!(pipeline, from, "reference data changed");
         }
+        if broken == self.broken {
+            return Ok(());
+        }
+        if broken.is_empty() {
+            tracing::info!(pipeline, "reference data is good again");
+        } else {
+            tracing::warn!(
+                pipeline,
+                "reference data is broken, the last good version stays in force: {broken}"
+            );
+        }
+        metrics::reference(pipeline, !broken.is_empty());
+        self.broken = broken;
+        Ok(())
     }
 
     /// Rejects first, then silver: each takes only rows at or above its own position, so either may be ahead.

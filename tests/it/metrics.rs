@@ -1,10 +1,10 @@
 //! What Prometheus reads from a running pipeline, and how that pipeline ends.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::live::{free_address, get, sample};
 use crate::support::view_log::Project;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,35 +19,6 @@ impl Drop for Running {
     }
 }
 
-/// An address that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
-}
-
-/// The body of `GET path`, or none while nobody answers.
-fn get(address: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    Some(body.to_owned())
-}
-
-/// The value of the sample of `name` that has all `labels`.
-fn sample(body: &str, name: &str, labels: &[&str]) -> Option<f64> {
-    body.lines()
-        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')))
-        .find(|line| labels.iter().all(|label| line.contains(label)))
-        .and_then(|line| line.rsplit(' ').next()?.parse().ok())
-}
-
 fn are_described(body: &str) {
     for (name, kind) in [
         ("medallion_build_info", "gauge"),
@@ -57,6 +28,11 @@ fn are_described(body: &str) {
         ("medallion_late_rows_total", "counter"),
         ("medallion_position_seq", "gauge"),
         ("medallion_last_commit_timestamp_seconds", "gauge"),
+        ("medallion_layer_up", "gauge"),
+        ("medallion_layer_trouble_timestamp_seconds", "gauge"),
+        ("medallion_definition_broken", "gauge"),
+        ("medallion_definition_changed", "gauge"),
+        ("medallion_reference_broken", "gauge"),
         ("medallion_step_duration_seconds", "histogram"),
     ] {
         assert!(body.contains(&format!("# HELP {name} ")), "{name} has no HELP:\n{body}");

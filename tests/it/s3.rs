@@ -46,13 +46,9 @@ impl<'a> Process<'a> {
     }
 
     fn run(&self, pipeline: &Pipeline, options: &Options) -> medallion::error::Result<Vec<Summary>> {
-        let components = Components {
-            lake: self.lake.clone(),
-            project: self.project.path().to_owned(),
-            runtime: self.runtime.handle().clone(),
-            stop: self.stop.clone(),
-            on_bronze: None,
-        };
+        let project = self.project.path().to_owned();
+        let runtime = self.runtime.handle().clone();
+        let components = Components::new(self.lake.clone(), project, runtime, self.stop.clone());
         run::run(&components, std::slice::from_ref(pipeline), options)
     }
 

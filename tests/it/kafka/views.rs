@@ -76,13 +76,8 @@ impl Views {
     }
 
     fn components(&self, stop: Stop) -> Components {
-        Components {
-            lake: self.lake.clone(),
-            project: project().to_owned(),
-            runtime: self.runtime.handle().clone(),
-            stop,
-            on_bronze: None,
-        }
+        let runtime = self.runtime.handle().clone();
+        Components::new(self.lake.clone(), project().to_owned(), runtime, stop)
     }
 
     /// Runs until the input ends.

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod faulty;
+pub mod live;
 pub mod project;
 pub mod real_kafka;
 pub mod rows;

@@ -57,6 +57,13 @@ impl Project {
         project
     }
 
+    /// Lets bronze wait no longer than `delay` before it commits what it has.
+    pub fn commits_after(&self, delay: &str) {
+        let bronze = self.read("layers/view_log/bronze.toml");
+        let with = format!("max_delay = \"{delay}\", max_rows");
+        self.write("layers/view_log/bronze.toml", &bronze.replace("max_rows", &with));
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -129,13 +136,8 @@ impl Project {
 
     /// What the loops need to run on `lake`.
     pub fn components(&self, lake: &Lake) -> Components {
-        Components {
-            lake: lake.clone(),
-            project: self.path().to_owned(),
-            runtime: RUNTIME.handle().clone(),
-            stop: Stop::default(),
-            on_bronze: None,
-        }
+        let runtime = RUNTIME.handle().clone();
+        Components::new(lake.clone(), self.path().to_owned(), runtime, Stop::default())
     }
 
     /// The audit of the pipeline as declared now.

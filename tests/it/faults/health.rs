@@ -1,0 +1,102 @@
+//! Nothing looks healthy while it is not, and what was broken recovers by itself.
+
+use std::time::{Duration, Instant};
+
+use crate::support::command::done;
+use crate::support::live::Live;
+use crate::support::project::{PIPELINE, Project, memory_lake};
+use crate::support::rows::{assert_same, rows};
+
+/// After the end of a fault the lag is zero again within this time: the longest pause between two openings of a layer,
+/// plus some work.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(45);
+const UP: &str = "medallion_layer_up";
+const SINCE: &str = "medallion_layer_trouble_timestamp_seconds";
+
+/// Takes the lake away from under the program: a file lies where its directory was.
+struct Outage<'a>(&'a Project);
+
+impl<'a> Outage<'a> {
+    fn begin(project: &'a Project) -> Self {
+        let lake = project.lake_path();
+        std::fs::rename(&lake, lake.with_extension("away")).unwrap();
+        std::fs::write(&lake, "no directory").unwrap();
+        Self(project)
+    }
+
+    fn end(self) {
+        let lake = self.0.lake_path();
+        std::fs::remove_file(&lake).unwrap();
+        std::fs::rename(lake.with_extension("away"), &lake).unwrap();
+    }
+}
+
+#[test]
+fn a_layer_that_cannot_work_says_so_and_works_again_soon_after_the_fault_is_gone() {
+    let project = Project::new(40, 50);
+    project.commits_after("200ms");
+    project.events("a.ndjson", 0..100);
+    let live = Live::start(&project);
+    live.wait_until_all_reach(50.0);
+    for layer in ["bronze", "silver", "gold"] {
+        let label = format!("layer=\"{layer}\"");
+        assert_eq!(live.sample(UP, &[&label]), Some(1.0), "{layer}");
+        assert_eq!(live.sample(SINCE, &[&label]), Some(0.0), "{layer}");
+    }
+    let outage = Outage::begin(&project);
+    project.events("a.ndjson", 100..400);
+    for layer in ["bronze", "silver", "gold"] {
+        let label = format!("layer=\"{layer}\"");
+        live.wait_for(UP, &[&label], |up| up == 0.0);
+        assert!(
+            live.sample(SINCE, &[&label]).is_some_and(|since| since > 1.7e9),
+            "{layer}"
+        );
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let before = live.sample("medallion_position_seq", &["layer=\"bronze\""]).unwrap();
+    outage.end();
+    let gone = Instant::now();
+    live.wait_until_all_reach(before + 200.0);
+    for layer in ["bronze", "silver", "gold"] {
+        live.wait_for(UP, &[&format!("layer=\"{layer}\"")], |up| up == 1.0);
+    }
+    let recovered = gone.elapsed();
+    assert!(recovered < RECOVERED_WITHIN, "{recovered:?}");
+    println!("recovered {recovered:?} after the fault was gone");
+    let said = live.end();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    for words in ["trying again", "works again"] {
+        assert!(said.err.contains(words), "{}", said.err);
+    }
+    let (wanted, _) = memory_lake();
+    project.run(&wanted).unwrap();
+    done(project.path(), &["run", "-p", PIPELINE, "--once", "--close-windows"]);
+    done(project.path(), &["audit", "-p", PIPELINE]);
+    assert_same(&rows(&project.lake()), &rows(&wanted), "after the outage");
+}
+
+#[test]
+fn a_run_that_is_ended_amid_trouble_does_not_report_success() {
+    let project = Project::new(40, 50);
+    project.commits_after("200ms");
+    project.events("a.ndjson", 0..100);
+    let live = Live::start(&project);
+    live.wait_until_all_reach(50.0);
+    let outage = Outage::begin(&project);
+    project.events("a.ndjson", 100..200);
+    live.wait_for(UP, &["layer=\"bronze\""], |up| up == 0.0);
+    let said = live.end();
+    outage.end();
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.err.contains("error"), "{}", said.err);
+    let (wanted, _) = memory_lake();
+    project.run(&wanted).unwrap();
+    done(project.path(), &["run", "-p", PIPELINE, "--once", "--close-windows"]);
+    done(project.path(), &["audit", "-p", PIPELINE]);
+    assert_same(
+        &rows(&project.lake()),
+        &rows(&wanted),
+        "after a run that ended amid trouble",
+    );
+}

@@ -1,0 +1,120 @@
+//! The real program running, seen as an operator sees it: by its metrics, its log and its exit code.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::command::{Said, ended, medallion};
+use super::project::{PIPELINE, Project};
+
+/// How long something may take that is sure to come.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A running program; killed if the test ends before it does.
+pub struct Live {
+    child: Option<Child>,
+    address: SocketAddr,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _already_gone = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+impl Live {
+    /// `medallion run` on a project, with a metrics port that was free a moment ago.
+    pub fn start(project: &Project) -> Self {
+        let address = free_address();
+        let child = medallion(project.path())
+            .env("MEDALLION_METRICS", address.to_string())
+            .args(["run", "-p", PIPELINE])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            child: Some(child),
+            address,
+        }
+    }
+
+    /// The sample of `name` that has all `labels`; none while nobody answers or there is none.
+    pub fn sample(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        sample(&get(self.address, "/metrics")?, name, labels)
+    }
+
+    /// Waits until the sample fits. Returns how long that took.
+    #[track_caller]
+    pub fn wait_for(&self, name: &str, labels: &[&str], fits: impl Fn(f64) -> bool) -> Duration {
+        let began = Instant::now();
+        loop {
+            let value = self.sample(name, labels);
+            if value.is_some_and(&fits) {
+                return began.elapsed();
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{name} {labels:?} is {value:?} after {PATIENCE:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until every layer has passed `seq`. Returns how long that took.
+    #[track_caller]
+    pub fn wait_until_all_reach(&self, seq: f64) -> Duration {
+        let began = Instant::now();
+        for layer in ["bronze", "silver", "gold"] {
+            let label = format!("layer=\"{layer}\"");
+            self.wait_for("medallion_position_seq", &[&label], |position| position >= seq);
+        }
+        began.elapsed()
+    }
+
+    /// Sends a signal: `TERM`, `INT`, `STOP`, ...
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().map(Child::id).unwrap_or_default().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Asks it to end, and gives what it said.
+    pub fn end(mut self) -> Said {
+        self.signal("TERM");
+        ended(self.child.take().unwrap())
+    }
+}
+
+/// An address that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+/// The body of `GET path`, or none while nobody answers.
+pub fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    Some(body.to_owned())
+}
+
+/// The value of the sample of `name` that has all `labels`.
+pub fn sample(body: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    body.lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')))
+        .find(|line| labels.iter().all(|label| line.contains(label)))
+        .and_then(|line| line.rsplit(' ').next()?.parse().ok())
+}
