@@ -4,6 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use serde_json::json;
 
+use super::lineage::{self, Witness};
 use super::silver::rows_from;
 use super::{chunks, names, tables};
 use crate::clock::rfc3339;
@@ -31,6 +32,7 @@ pub struct Done {
 pub struct GoldLayer {
     pipeline: String,
     table: String,
+    event_time: String,
     plan: Plan,
     state: State,
     silver: Reader,
@@ -38,6 +40,8 @@ pub struct GoldLayer {
     late: Table,
     position: i64,
     late_position: i64,
+    /// The newest silver row that was folded.
+    witness: Option<Witness>,
 }
 
 impl GoldLayer {
@@ -87,6 +91,12 @@ impl GoldLayer {
                 .with_next(format!("run `medallion replay gold -p {name}`")));
             }
         }
+        let witness = Witness::in_info(gold.info());
+        if let Some(witness) = &witness {
+            let of = (gold.spec().path.as_str(), names::silver_path(name));
+            let columns = lineage::silver(&pipeline.silver.event_time);
+            witness.require(&silver, tables::SEQ, &columns, (of.0, &of.1)).await?;
+        }
         let closed = closed.unwrap_or(i64::MIN);
         let mut state = State::new(closed);
         let columns = plan.input_columns();
@@ -97,6 +107,7 @@ impl GoldLayer {
         Ok(Some(Self {
             pipeline: name.clone(),
             table: definition.name.clone(),
+            event_time: pipeline.silver.event_time.clone(),
             plan,
             state,
             silver,
@@ -104,6 +115,7 @@ impl GoldLayer {
             late,
             position,
             late_position,
+            witness,
         }))
     }
 
@@ -156,6 +168,9 @@ impl GoldLayer {
             late: late.num_rows(),
             closed_rows: closed.as_ref().map_or(0, RecordBatch::num_rows),
         };
+        if let Some(witness) = Witness::last(&rows, tables::SEQ, &lineage::silver(&self.event_time))? {
+            self.witness = Some(witness);
+        }
         self.commit(&late, closed.as_ref(), to, watermark).await?;
         self.position = to;
         Ok(Some(done))
@@ -205,6 +220,7 @@ impl GoldLayer {
                     "late": late.num_rows(),
                     "open_windows": self.state.open_windows(),
                     "watermark": watermark.map(rfc3339),
+                    lineage::KEY: self.witness,
                 }),
             })
             .await?;

@@ -10,6 +10,7 @@ pub mod gap;
 pub mod gold;
 pub mod health;
 mod layers;
+pub mod lineage;
 mod lock;
 pub mod names;
 pub mod open;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::lineage::{self, Witness};
 use super::references::References;
 use super::silver::all_columns;
 use super::{Lock, chunks, names, tables};
@@ -53,6 +54,7 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let mut new_rejects = Rewrite::begin(Table::open_or_create(lake, rejects_spec).await?);
     let mut state = SilverState::default();
     let mut fates = Fates::default();
+    let mut witness = None;
     let mut at = 0;
     while at < head {
         let to = head.min(at + chunks::CHUNK_ROWS);
@@ -61,6 +63,7 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
         new_rejects.write(&step.rejects).await?;
         new_silver.write(&step.silver).await?;
         fates.add(&step.fates);
+        witness = Witness::last(&rows, "seq", &lineage::BRONZE)?;
         at = to;
         progress(&names::silver_path(name), at, head);
     }
@@ -83,6 +86,7 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
         "fates": fates,
         "watermarks": watermarks,
         "watermark": state.watermarks.value().map(rfc3339),
+        lineage::KEY: witness,
     });
     let accepted = swap(new_silver, txns, info, head).await?;
     let mut replayed = vec![accepted, rejected];
@@ -128,11 +132,14 @@ async fn gold_table(
     let mut new_late = Rewrite::begin(Table::open_or_create(lake, late_spec).await?);
     let mut state = GoldState::new(i64::MIN);
     let columns = plan.input_columns();
+    let witnessed = lineage::silver(&pipeline.silver.event_time);
+    let mut witness = None;
     let mut at = 0;
     while at < head {
         let to = head.min(at + chunks::CHUNK_ROWS);
         let rows = reader.read(at, to, &columns).await?;
         new_late.write(&plan.fold(&rows, &mut state)?).await?;
+        witness = Witness::last(&rows, tables::SEQ, &witnessed)?.or(witness);
         at = to;
         if at < head {
             let reached = super::gold::last_watermark(&rows);
@@ -158,6 +165,7 @@ async fn gold_table(
         "late": late.rows,
         "open_windows": state.open_windows(),
         "watermark": watermark.map(rfc3339),
+        lineage::KEY: witness,
     });
     let gold = swap(new_gold, txns, info, head).await?;
     Ok(vec![gold, late])

@@ -7,6 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use serde_json::json;
 
+use super::lineage::{self, Witness};
 use super::recover::silver_state;
 use super::references::References;
 use super::{names, tables};
@@ -84,6 +85,12 @@ impl SilverLayer {
             )
             .with_next("restore bronze, or replay silver"));
         }
+        if let Some(witness) = Witness::in_info(silver.info()) {
+            let of = (names::silver_path(name), names::bronze_path(name));
+            witness
+                .require(&bronze, "seq", &lineage::BRONZE, (&of.0, &of.1))
+                .await?;
+        }
         let references = References::open(lake, name, &generation, project, &pipeline.silver).await?;
         let path = names::silver_path(name);
         let reader = Reader::open(lake, &path, plan.schema(), tables::SEQ)
@@ -158,7 +165,8 @@ impl SilverLayer {
             .with_next("restore bronze's missing or doubled data files"));
         }
         let step = self.plan.process(&rows, &references, &mut self.state)?;
-        self.commit(&step, to).await?;
+        let witness = Witness::last(&rows, "seq", &lineage::BRONZE)?;
+        self.commit(&step, to, witness).await?;
         let done = Done {
             rows: to - self.position,
             position: to,
@@ -194,7 +202,7 @@ impl SilverLayer {
     }
 
     /// Rejects first, then silver: each takes only rows at or above its own position, so either may be ahead.
-    async fn commit(&mut self, step: &Step, to: i64) -> Result<()> {
+    async fn commit(&mut self, step: &Step, to: i64, witness: Option<Witness>) -> Result<()> {
         let app = names::silver_position(&self.pipeline);
         let rejects = rows_from(&step.rejects, "seq", self.rejects_position)?;
         if rejects.num_rows() > 0 {
@@ -223,6 +231,7 @@ impl SilverLayer {
                     "fates": step.fates,
                     "watermarks": watermarks,
                     "watermark": self.state.watermarks.value().map(rfc3339),
+                    lineage::KEY: witness,
                 }),
             })
             .await?;
