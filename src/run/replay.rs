@@ -51,6 +51,8 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let (current, _) = references.at(0)?;
     let mut new_silver = Rewrite::begin(Table::open_or_create(lake, silver_spec).await?);
     let mut new_rejects = Rewrite::begin(Table::open_or_create(lake, rejects_spec).await?);
+    #[cfg(debug_assertions)]
+    crate::failpoint::hit("R1");
     let mut state = SilverState::default();
     let mut fates = Fates::default();
     let mut at = 0;
@@ -60,6 +62,8 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
         let step = plan.process(&rows, &current, &mut state)?;
         new_rejects.write(&step.rejects).await?;
         new_silver.write(&step.silver).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("R2");
         fates.add(&step.fates);
         at = to;
         progress(&names::silver_path(name), at, head);
@@ -126,6 +130,8 @@ async fn gold_table(
     let (gold_spec, late_spec) = tables::gold(pipeline, definition, &plan, &generation)?;
     let mut new_gold = Rewrite::begin(Table::open_or_create(lake, gold_spec).await?);
     let mut new_late = Rewrite::begin(Table::open_or_create(lake, late_spec).await?);
+    #[cfg(debug_assertions)]
+    crate::failpoint::hit("R1");
     let mut state = GoldState::new(i64::MIN);
     let columns = plan.input_columns();
     let mut at = 0;
@@ -133,6 +139,8 @@ async fn gold_table(
         let to = head.min(at + chunks::CHUNK_ROWS);
         let rows = reader.read(at, to, &columns).await?;
         new_late.write(&plan.fold(&rows, &mut state)?).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("R2");
         at = to;
         if at < head {
             let reached = super::gold::last_watermark(&rows);
@@ -166,6 +174,8 @@ async fn gold_table(
 async fn swap(rewrite: Rewrite, txns: Vec<(String, i64)>, info: serde_json::Value, position: i64) -> Result<Replayed> {
     let rows = rewrite.rows();
     let table = rewrite.commit(txns, info).await?;
+    #[cfg(debug_assertions)]
+    crate::failpoint::hit("R3");
     Ok(Replayed {
         table: table.spec().path.clone(),
         rows,

@@ -136,6 +136,8 @@ impl SilverLayer {
             .saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
         let to = head.min(limit).min(boundary.unwrap_or(i64::MAX));
         let rows = self.bronze.read(self.position, to, &all_columns()).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("S1");
         if i64::try_from(rows.num_rows()).ok() != Some(to - self.position) {
             return Err(Error::new(
                 Kind::Damaged,
@@ -151,7 +153,11 @@ impl SilverLayer {
             .with_next("restore bronze's missing or doubled data files"));
         }
         let step = self.plan.process(&rows, &references, &mut self.state)?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("S2");
         self.commit(&step, to).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("S5");
         let done = Done {
             rows: to - self.position,
             position: to,
@@ -195,6 +201,8 @@ impl SilverLayer {
                 })
                 .await?;
             self.rejects_position = to;
+            #[cfg(debug_assertions)]
+            crate::failpoint::hit("S4");
         }
         let mut txns = vec![(app, to)];
         if let Some(watermark) = self.state.watermarks.value() {
