@@ -12,6 +12,10 @@ pub type Micros = i64;
 /// tables' type, but Python and others cannot show them.
 pub const END_OF_TIME: Micros = 253_402_300_799_999_999;
 
+/// The environment variable by which tests set the machine's clock off, in debug builds only: `+1h`, `-1y`, `90s`.
+#[cfg(debug_assertions)]
+pub const OFFSET_VARIABLE: &str = "MEDALLION_CLOCK_OFFSET";
+
 /// A source of wall-clock time, passed to whoever needs it.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
@@ -43,9 +47,45 @@ impl Clock {
     pub fn now(&self) -> Micros {
         match &self.fixed {
             Some(fixed) => fixed.load(Ordering::SeqCst),
-            None => Utc::now().timestamp_micros(),
+            None => Utc::now().timestamp_micros().saturating_add(offset()),
         }
     }
+}
+
+#[cfg(not(debug_assertions))]
+const fn offset() -> Micros {
+    0
+}
+
+/// How far off the machine's clock is told to be.
+#[cfg(debug_assertions)]
+fn offset() -> Micros {
+    static OFFSET: std::sync::OnceLock<Micros> = std::sync::OnceLock::new();
+    let read = || {
+        let Ok(text) = std::env::var(OFFSET_VARIABLE) else {
+            return 0;
+        };
+        parse_offset(&text).unwrap_or_else(|| {
+            eprintln!("{OFFSET_VARIABLE}={text}: wanted is a number and s, m, h, d or y, such as +1h");
+            std::process::exit(2);
+        })
+    };
+    *OFFSET.get_or_init(read)
+}
+
+#[cfg(debug_assertions)]
+fn parse_offset(text: &str) -> Option<Micros> {
+    let unit = text.chars().next_back()?;
+    let seconds: Micros = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'y' => 365 * 86_400,
+        _ => return None,
+    };
+    let number: Micros = text.strip_suffix(unit)?.parse().ok()?;
+    number.checked_mul(seconds)?.checked_mul(1_000_000)
 }
 
 /// `micros` as RFC 3339 in UTC with microseconds, or the bare number where no calendar has it.
@@ -54,4 +94,25 @@ pub fn rfc3339(micros: Micros) -> String {
         || micros.to_string(),
         |time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_a_signed_number_and_a_unit() {
+        for (text, seconds) in [
+            ("+1h", 3_600),
+            ("-1y", -31_536_000),
+            ("90s", 90),
+            ("-2d", -172_800),
+            ("5m", 300),
+        ] {
+            assert_eq!(parse_offset(text), Some(seconds * 1_000_000), "{text}");
+        }
+        for wrong in ["", "h", "1", "1w", "one h", "1.5h"] {
+            assert_eq!(parse_offset(wrong), None, "{wrong}");
+        }
+    }
 }

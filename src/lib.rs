@@ -8,6 +8,8 @@ pub mod cli;
 pub mod clock;
 pub mod definition;
 pub mod error;
+#[cfg(debug_assertions)]
+pub mod failpoint;
 pub mod layer;
 pub mod metrics;
 pub mod run;

@@ -6,8 +6,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::error::{Context, Kind, Result};
 use crate::run::wake::Stop;
 
-/// Exit code after a second signal.
-const IMPATIENT: i32 = 130;
+/// Exit codes of a process that a second signal ended, by the shells' custom: 128 and the signal's number.
+const INTERRUPTED: i32 = 130;
+const TERMINATED: i32 = 143;
 
 /// Asks `stop` at the first signal and ends the process at the second: what is not committed then comes again.
 pub fn listen(runtime: &Handle, stop: Stop) -> Result<()> {
@@ -18,12 +19,13 @@ pub fn listen(runtime: &Handle, stop: Stop) -> Result<()> {
     runtime.spawn(async move {
         let mut asked = false;
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            let code = tokio::select! {
+                _ = interrupt.recv() => INTERRUPTED,
+                _ = terminate.recv() => TERMINATED,
+            };
             if asked {
-                std::process::exit(IMPATIENT);
+                tracing::warn!("left at once; what is not committed is read again by the next start");
+                std::process::exit(code);
             }
             asked = true;
             tracing::info!("stopping after the step at hand; once more to leave at once");

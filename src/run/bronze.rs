@@ -228,6 +228,8 @@ impl BronzeLayer {
         let Some(batch) = self.builder.finish()? else {
             return Ok(None);
         };
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("B1");
         let position = self.builder.next_seq();
         let reached = self.source.positions();
         let mut txns = vec![(names::bronze_seq(&self.pipeline), position)];
@@ -255,8 +257,12 @@ impl BronzeLayer {
             info,
         };
         self.runtime.block_on(self.table.append(append))?;
-        self.source.report_committed(&reached);
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("B5");
         self.committed = reached;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("B6");
+        self.source.report_committed(&self.committed);
         Ok(Some(Done {
             rows: batch.num_rows(),
             position,

@@ -55,7 +55,7 @@ impl GoldLayer {
         let Some(silver) = Reader::open(lake, &names::silver_path(name), schema, tables::SEQ).await? else {
             return Ok(None);
         };
-        let silver = silver.by_time(&pipeline.silver.event_time).await?;
+        let mut silver = silver.by_time(&pipeline.silver.event_time).await?;
         let generation = silver.stored().generation.clone().unwrap_or_default();
         if silver.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str()) {
             if adopt {
@@ -76,6 +76,7 @@ impl GoldLayer {
         let position_app = names::gold_position(name, &definition.name);
         let position = gold.txn(&position_app).unwrap_or(0);
         let late_position = late.txn(&position_app).unwrap_or(0);
+        require_silver_at(&mut silver, name, &definition.name, position).await?;
         let closed = gold.txn(&names::gold_closed(name, &definition.name));
         tables::same_definition(&mut gold, adopt, position, closed).await?;
         tables::same_definition(&mut late, adopt, position, closed).await?;
@@ -171,7 +172,11 @@ impl GoldLayer {
         if let Some(witness) = Witness::last(&rows, tables::SEQ, &lineage::silver(&self.event_time))? {
             self.witness = Some(witness);
         }
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("G1");
         self.commit(&late, closed.as_ref(), to, watermark).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("G4");
         self.position = to;
         Ok(Some(done))
     }
@@ -204,6 +209,8 @@ impl GoldLayer {
                 })
                 .await?;
             self.late_position = to;
+            #[cfg(debug_assertions)]
+            crate::failpoint::hit("G6");
         }
         let mut txns = vec![(position_app, to)];
         if self.state.closed > i64::MIN {
@@ -226,6 +233,24 @@ impl GoldLayer {
             .await?;
         Ok(())
     }
+}
+
+/// Gold is computed from silver, so silver reaches at least as far, or it was set back.
+async fn require_silver_at(silver: &mut Reader, pipeline: &str, table: &str, position: i64) -> Result<()> {
+    let app = names::silver_position(pipeline);
+    if silver.txn(&app).unwrap_or(0) < position {
+        // Silver was opened before gold: both may have moved on since, by another process.
+        silver.follow().await?;
+    }
+    let head = silver.txn(&app).unwrap_or(0);
+    if position <= head {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Damaged,
+        format!("gold table {table} of {pipeline} is at seq {position}, past silver's end {head}: silver was set back"),
+    )
+    .with_next("restore silver, or let it catch up alone and replay gold"))
 }
 
 /// The watermark that the last of the rows saw, where there is a row and it saw one.

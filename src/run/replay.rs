@@ -52,6 +52,8 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let (current, _) = references.at(0)?;
     let mut new_silver = Rewrite::begin(Table::open_or_create(lake, silver_spec).await?);
     let mut new_rejects = Rewrite::begin(Table::open_or_create(lake, rejects_spec).await?);
+    #[cfg(debug_assertions)]
+    crate::failpoint::hit("R1");
     let mut state = SilverState::default();
     let mut fates = Fates::default();
     let mut witness = None;
@@ -62,6 +64,8 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
         let step = plan.process(&rows, &current, &mut state)?;
         new_rejects.write(&step.rejects).await?;
         new_silver.write(&step.silver).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("R2");
         fates.add(&step.fates);
         witness = Witness::last(&rows, "seq", &lineage::BRONZE)?;
         at = to;
@@ -130,6 +134,8 @@ async fn gold_table(
     let (gold_spec, late_spec) = tables::gold(pipeline, definition, &plan, &generation)?;
     let mut new_gold = Rewrite::begin(Table::open_or_create(lake, gold_spec).await?);
     let mut new_late = Rewrite::begin(Table::open_or_create(lake, late_spec).await?);
+    #[cfg(debug_assertions)]
+    crate::failpoint::hit("R1");
     let mut state = GoldState::new(i64::MIN);
     let columns = plan.input_columns();
     let witnessed = lineage::silver(&pipeline.silver.event_time);
@@ -140,6 +146,8 @@ async fn gold_table(
         let rows = reader.read(at, to, &columns).await?;
         new_late.write(&plan.fold(&rows, &mut state)?).await?;
         witness = Witness::last(&rows, tables::SEQ, &witnessed)?.or(witness);
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("R2");
         at = to;
         if at < head {
             let reached = super::gold::last_watermark(&rows);
@@ -174,6 +182,8 @@ async fn gold_table(
 async fn swap(rewrite: Rewrite, txns: Vec<(String, i64)>, info: serde_json::Value, position: i64) -> Result<Replayed> {
     let rows = rewrite.rows();
     let table = rewrite.commit(txns, info).await?;
+    #[cfg(debug_assertions)]
+    crate::failpoint::hit("R3");
     Ok(Replayed {
         table: table.spec().path.clone(),
         rows,

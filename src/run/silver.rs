@@ -150,6 +150,8 @@ impl SilverLayer {
             .saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
         let to = head.min(limit).min(boundary.unwrap_or(i64::MAX));
         let rows = self.bronze.read(self.position, to, &all_columns()).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("S1");
         if i64::try_from(rows.num_rows()).ok() != Some(to - self.position) {
             return Err(Error::new(
                 Kind::Damaged,
@@ -166,7 +168,11 @@ impl SilverLayer {
         }
         let step = self.plan.process(&rows, &references, &mut self.state)?;
         let witness = Witness::last(&rows, "seq", &lineage::BRONZE)?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("S2");
         self.commit(&step, to, witness).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("S5");
         let done = Done {
             rows: to - self.position,
             position: to,
@@ -214,6 +220,8 @@ impl SilverLayer {
                 })
                 .await?;
             self.rejects_position = to;
+            #[cfg(debug_assertions)]
+            crate::failpoint::hit("S4");
         }
         let mut txns = vec![(app, to)];
         if let Some(watermark) = self.state.watermarks.value() {

@@ -65,6 +65,8 @@ impl Lake {
                 );
             }
         };
+        #[cfg(debug_assertions)]
+        let root = super::failing::watched(root, &url_path(&url));
         Ok(Self::with_store(url, root, clock))
     }
 

@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::commit::{Commit, commit};
+use super::commit::{Commit, commit, last_checkpoint};
 use super::object::ObjectFile;
 use super::opened::{active_files, load};
 use super::read::conform;
@@ -79,9 +79,14 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let checkpoint_version = table.version().unwrap_or_default();
     let age = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
     let cutoff = lake.clock().now().div_euclid(1000) - age(policy.log_retention);
-    let log_files_removed = cleanup_expired_logs_for(checkpoint_version, log.as_ref(), cutoff, None)
-        .await
-        .or_fail(Kind::Unavailable, what)?;
+    // A checkpoint whose writer died before it named it is never named by the library later. A writer that stands below
+    // an unnamed checkpoint would take a cleaned version for a free one, so nothing is cleaned up to it.
+    let log_files_removed = match last_checkpoint(&log).await? == Some(checkpoint_version) {
+        true => cleanup_expired_logs_for(checkpoint_version, log.as_ref(), cutoff, None)
+            .await
+            .or_fail(Kind::Unavailable, what)?,
+        false => 0,
+    };
     let vacuum_age = chrono::Duration::from_std(policy.vacuum_age.max(VACUUM_AGE_MIN)).or_fail(Kind::Usage, what)?;
     // Loaded anew: vacuum reads the log for removed files, and the entries that the cleanup took are read no more.
     let (table, metrics) = loaded()

@@ -8,6 +8,8 @@
 //! next layer, [`Rewrite`] swaps its content in one commit, [`maintain`] keeps its log and files small.
 
 mod commit;
+#[cfg(debug_assertions)]
+mod failing;
 mod lake;
 pub mod maintain;
 mod object;

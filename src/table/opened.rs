@@ -85,6 +85,8 @@ impl Table {
             return Ok(table);
         }
         create(lake, &spec).await?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("B7");
         Self::open(lake, spec.clone()).await?.ok_or_else(|| {
             Error::new(
                 Kind::Unavailable,
@@ -311,7 +313,14 @@ pub(super) async fn load(log: &LogStoreRef) -> Result<Option<DeltaTable>> {
         return Ok(None);
     }
     let mut table = DeltaTable::new(log.clone());
-    table.load().await.or_fail(Kind::Damaged, what)?;
+    let loaded = table.load().await.or_fail(Kind::Damaged, what);
+    loaded.map_err(|error| match error.to_string().contains("_last_checkpoint") {
+        true => error.with_next(
+            "where _delta_log has every entry from 0 or from an older log checkpoint on, remove its file \
+             _last_checkpoint; else restore the log",
+        ),
+        false => error,
+    })?;
     Ok(Some(table))
 }
 

@@ -26,7 +26,7 @@ const LONG_FUNCTIONS: [(&str, &str); 6] = [
 ];
 
 /// The rooms and those that each may look into, the design's section 8.
-const WALLS: [(&str, &[&str]); 11] = [
+const WALLS: [(&str, &[&str]); 12] = [
     (
         "cli",
         &[
@@ -52,6 +52,7 @@ const WALLS: [(&str, &[&str]); 11] = [
             "clock",
             "metrics",
             "error",
+            "failpoint",
         ],
     ),
     (
@@ -66,8 +67,9 @@ const WALLS: [(&str, &[&str]); 11] = [
     ("metrics", &["error"]),
     ("clock", &[]),
     ("error", &[]),
+    ("failpoint", &[]),
 ];
-const BASE: &[&str] = &["definition", "clock", "metrics", "error"];
+const BASE: &[&str] = &["definition", "clock", "metrics", "error", "failpoint"];
 
 /// Single things that a room may take through a wall: plain values, no behaviour.
 const DOORS: [(&str, &str, &[&str]); 3] = [
@@ -248,6 +250,54 @@ fn one_room_knows_kafka_and_one_knows_delta() {
             violations.extend(matching(file, file.code(), &shape));
         }
     }
+    none(&violations);
+}
+
+#[test]
+fn a_release_has_no_kill_points() {
+    // Every mention is compiled in debug builds only, so that a release has neither a point nor the module.
+    let mut violations = Vec::new();
+    for file in files("src") {
+        let gated = |line: usize| line > 1 && file.lines[line - 2].trim() == "#[cfg(debug_assertions)]";
+        let module = Regex::new(r"\bmod (?:failpoint|failing);").unwrap();
+        let use_of = Regex::new(r"\b(?:failpoint|failing)::").unwrap();
+        let inside = ["src/failpoint.rs", "src/table/failing.rs"].contains(&file.path.as_str());
+        for (number, line) in file.code() {
+            if (module.is_match(line) || (!inside && use_of.is_match(line))) && !gated(number) {
+                violations.push(format!("{}:{number}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn every_kill_point_is_somewhere_and_in_one_place() {
+    let list = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/failpoint.rs")).unwrap();
+    let list = &list[list.find("POINTS: [").unwrap()..];
+    let list = &list[..list.find("];").unwrap()];
+    let name = Regex::new("\"([A-Z][0-9])\"").unwrap();
+    let mut used: Vec<String> = Vec::new();
+    for file in files("src").iter().filter(|file| file.path != "src/failpoint.rs") {
+        for (_, line) in file.code() {
+            used.extend(name.captures_iter(line).map(|parts| parts[1].to_owned()));
+        }
+    }
+    let mut violations = Vec::new();
+    for point in name.captures_iter(list).map(|parts| parts[1].to_owned()) {
+        // A replay of silver and one of gold begin and write at places of their own; a vacuum's commits are two.
+        let places = if ["R1", "R2", "M4"].contains(&point.as_str()) {
+            2
+        } else {
+            1
+        };
+        let count = used.iter().filter(|found| **found == point).count();
+        if count != places {
+            violations.push(format!("{point}: in {count} places, wanted {places}"));
+        }
+        used.retain(|found| *found != point);
+    }
+    violations.extend(used.iter().map(|point| format!("{point}: not in failpoint::POINTS")));
     none(&violations);
 }
 

@@ -3,3 +3,12 @@
 mod declared;
 mod health;
 mod lineage;
+// The points are compiled in debug builds only, and so is what arms them.
+#[cfg(debug_assertions)]
+mod kill_case;
+#[cfg(debug_assertions)]
+mod kill_points;
+#[cfg(debug_assertions)]
+mod kill_replay;
+#[cfg(debug_assertions)]
+mod kill_signals;
