@@ -257,10 +257,10 @@ fn one_room_knows_kafka_and_one_knows_delta() {
 fn a_release_has_no_kill_points() {
     // Every mention is compiled in debug builds only, so that a release has neither a point nor the module.
     let mut violations = Vec::new();
+    let module = Regex::new(r"\bmod (?:failpoint|failing);").unwrap();
+    let use_of = Regex::new(r"\b(?:failpoint|failing)::").unwrap();
     for file in files("src") {
         let gated = |line: usize| line > 1 && file.lines[line - 2].trim() == "#[cfg(debug_assertions)]";
-        let module = Regex::new(r"\bmod (?:failpoint|failing);").unwrap();
-        let use_of = Regex::new(r"\b(?:failpoint|failing)::").unwrap();
         let inside = ["src/failpoint.rs", "src/table/failing.rs"].contains(&file.path.as_str());
         for (number, line) in file.code() {
             if (module.is_match(line) || (!inside && use_of.is_match(line))) && !gated(number) {

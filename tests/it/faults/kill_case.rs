@@ -219,8 +219,11 @@ impl Case<'_> {
             let Ok(hint) = fs::read_to_string(log.join("_last_checkpoint")) else {
                 continue;
             };
-            let hint: serde_json::Value = serde_json::from_str(&hint).unwrap();
-            let version = hint["version"].as_u64().unwrap();
+            // One that M7 tore names nothing.
+            let hint: serde_json::Value = serde_json::from_str(&hint).unwrap_or_default();
+            let Some(version) = hint["version"].as_u64() else {
+                continue;
+            };
             if !log.join(format!("{version:020}.checkpoint.parquet")).exists() {
                 fs::remove_file(log.join("_last_checkpoint")).unwrap();
                 removed += 1;
