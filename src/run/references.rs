@@ -27,6 +27,8 @@ pub struct References {
     lookups: Vec<Lookup>,
     /// Per lookup: first seq to version.
     versions: Vec<BTreeMap<i64, Reference>>,
+    /// Files that do not hold what their names say, with the first seq that each was kept for.
+    torn: Vec<(i64, Path)>,
 }
 
 impl References {
@@ -45,6 +47,7 @@ impl References {
             contract: silver.contract.clone(),
             lookups: silver.lookups.clone(),
             versions: vec![BTreeMap::new(); silver.lookups.len()],
+            torn: Vec::new(),
         };
         for index in 0..silver.lookups.len() {
             references.load(index).await?;
@@ -61,11 +64,15 @@ impl References {
             .await
             .or_fail(Kind::Unavailable, what)?;
         for meta in listed {
-            let Some(first) = meta.location.filename().and_then(first_seq) else {
+            let Some((first, hash)) = meta.location.filename().and_then(named) else {
                 continue;
             };
             let file = self.store.get(&meta.location).await.or_fail(Kind::Unavailable, what)?;
             let bytes = file.bytes().await.or_fail(Kind::Unavailable, what)?;
+            if Reference::hash_of(&bytes) != hash {
+                self.torn.push((first, meta.location));
+                continue;
+            }
             // A definition that changed its lookups cannot read old versions; they are then nobody's.
             if let Some(lookup) = self.lookups.get(index)
                 && let Ok(reference) = Reference::parse(lookup, &self.contract, &bytes)
@@ -87,6 +94,7 @@ impl References {
     /// Errors: [`Kind::Definition`] for a file that is missing or broken; what was in force stays so.
     pub async fn refresh(&mut self, from: i64) -> Result<bool> {
         let mut changed = false;
+        self.drop_torn(from).await?;
         for index in 0..self.lookups.len() {
             let Some(lookup) = self.lookups.get(index) else {
                 continue;
@@ -127,6 +135,31 @@ impl References {
         Ok(changed)
     }
 
+    /// Removes files that were begun and never finished. What rows depend on was finished first.
+    async fn drop_torn(&mut self, from: i64) -> Result<()> {
+        self.require_whole(from - 1)?;
+        for (_, location) in self.torn.drain(..) {
+            tracing::warn!(%location, "dropping a copy of reference data that was never finished");
+            match self.store.delete(&location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error).or_fail(Kind::Unavailable, || format!("dropping {location}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a history in which a version for `seq` or below is not whole.
+    fn require_whole(&self, seq: i64) -> Result<()> {
+        match self.torn.iter().find(|(first, _)| *first <= seq) {
+            None => Ok(()),
+            Some((_, location)) => Err(Error::new(
+                Kind::Damaged,
+                format!("reference data {location} is not what was kept under that name"),
+            )
+            .with_next("restore that file, or replay silver")),
+        }
+    }
+
     async fn drop_from(&mut self, index: usize, from: i64) -> Result<()> {
         let directory = self.directory(index);
         let Some(versions) = self.versions.get_mut(index) else {
@@ -146,6 +179,7 @@ impl References {
     ///
     /// Errors: [`Kind::Damaged`] where the history has no version for `seq`.
     pub fn at(&self, seq: i64) -> Result<(Vec<Reference>, Option<i64>)> {
+        self.require_whole(seq)?;
         let mut current = Vec::with_capacity(self.versions.len());
         let mut boundary: Option<i64> = None;
         for (lookup, versions) in self.lookups.iter().zip(&self.versions) {
@@ -168,6 +202,8 @@ impl References {
     }
 }
 
-fn first_seq(name: &str) -> Option<i64> {
-    name.split_once('-')?.0.parse().ok()
+/// The first seq and the hash in a version's name.
+fn named(name: &str) -> Option<(i64, &str)> {
+    let (first, hash) = name.strip_suffix(".csv")?.split_once('-')?;
+    Some((first.parse().ok()?, hash))
 }

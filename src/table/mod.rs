@@ -8,6 +8,7 @@
 //! next layer, [`Rewrite`] swaps its content in one commit, [`maintain`] keeps its log and files small.
 
 mod commit;
+mod failure;
 mod lake;
 pub mod maintain;
 mod object;
@@ -16,6 +17,7 @@ mod query;
 mod read;
 mod spec;
 mod swap;
+mod torn;
 mod txns;
 mod write;
 
