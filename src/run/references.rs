@@ -30,6 +30,8 @@ pub struct References {
     versions: Vec<BTreeMap<i64, Reference>>,
     /// Per lookup: the file as it was last looked at.
     files: Vec<File>,
+    /// Files that do not hold what their names say, with the first seq that each was kept for.
+    torn: Vec<(i64, Path)>,
 }
 
 /// How long a changed file must stand still before it is read.
@@ -90,6 +92,7 @@ impl References {
             lookups: silver.lookups.clone(),
             versions: vec![BTreeMap::new(); silver.lookups.len()],
             files: silver.lookups.iter().map(|_| File::default()).collect(),
+            torn: Vec::new(),
         };
         for index in 0..silver.lookups.len() {
             references.load(index).await?;
@@ -106,11 +109,15 @@ impl References {
             .await
             .or_fail(Kind::Unavailable, what)?;
         for meta in listed {
-            let Some(first) = meta.location.filename().and_then(first_seq) else {
+            let Some((first, hash)) = meta.location.filename().and_then(named) else {
                 continue;
             };
             let file = self.store.get(&meta.location).await.or_fail(Kind::Unavailable, what)?;
             let bytes = file.bytes().await.or_fail(Kind::Unavailable, what)?;
+            if Reference::hash_of(&bytes) != hash {
+                self.torn.push((first, meta.location));
+                continue;
+            }
             // A definition that changed its lookups cannot read old versions; they are then nobody's.
             if let Some(lookup) = self.lookups.get(index)
                 && let Ok(reference) = Reference::parse(lookup, &self.contract, &bytes)
@@ -134,6 +141,7 @@ impl References {
     /// Errors: [`Kind::Definition`] for a file that is missing or broken where there is no good version to keep.
     pub async fn refresh(&mut self, from: i64) -> Result<bool> {
         let mut changed = false;
+        self.drop_torn(from).await?;
         for index in 0..self.lookups.len() {
             let in_force = self
                 .versions
@@ -190,7 +198,8 @@ impl References {
             .with_next(next)
         };
         let metadata = std::fs::metadata(&path).map_err(|error| {
-            file.seen = None;
+            // What comes in its place is a change and must stand still first.
+            file.seen = Some(Seen::now((SystemTime::UNIX_EPOCH, 0)));
             failed(error)
         })?;
         let stamp = (metadata.modified().map_err(failed)?, metadata.len());
@@ -228,6 +237,31 @@ impl References {
         Ok(())
     }
 
+    /// Removes files that were begun and never finished. What rows depend on was finished first.
+    async fn drop_torn(&mut self, from: i64) -> Result<()> {
+        self.require_whole(from - 1)?;
+        for (_, location) in self.torn.drain(..) {
+            tracing::warn!(%location, "dropping a copy of reference data that was never finished");
+            match self.store.delete(&location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error).or_fail(Kind::Unavailable, || format!("dropping {location}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a history in which a version for `seq` or below is not whole.
+    fn require_whole(&self, seq: i64) -> Result<()> {
+        match self.torn.iter().find(|(first, _)| *first <= seq) {
+            None => Ok(()),
+            Some((_, location)) => Err(Error::new(
+                Kind::Damaged,
+                format!("reference data {location} is not what was kept under that name"),
+            )
+            .with_next("restore that file, or replay silver")),
+        }
+    }
+
     async fn drop_from(&mut self, index: usize, from: i64) -> Result<()> {
         let directory = self.directory(index);
         let Some(versions) = self.versions.get_mut(index) else {
@@ -247,6 +281,7 @@ impl References {
     ///
     /// Errors: [`Kind::Damaged`] where the history has no version for `seq`.
     pub fn at(&self, seq: i64) -> Result<(Vec<Reference>, Option<i64>)> {
+        self.require_whole(seq)?;
         let mut current = Vec::with_capacity(self.versions.len());
         let mut boundary: Option<i64> = None;
         for (lookup, versions) in self.lookups.iter().zip(&self.versions) {
@@ -269,6 +304,8 @@ impl References {
     }
 }
 
-fn first_seq(name: &str) -> Option<i64> {
-    name.split_once('-')?.0.parse().ok()
+/// The first seq and the hash in a version's name.
+fn named(name: &str) -> Option<(i64, &str)> {
+    let (first, hash) = name.strip_suffix(".csv")?.split_once('-')?;
+    Some((first.parse().ok()?, hash))
 }

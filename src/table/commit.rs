@@ -231,13 +231,11 @@ async fn require_stand(log: &LogStoreRef, version: u64, table: &str) -> Result<u
 /// The version in `_last_checkpoint`, a hint: an unreadable one counts as none.
 pub(super) async fn last_checkpoint(log: &LogStoreRef) -> Result<Option<u64>> {
     let path = log.log_path().clone().join("_last_checkpoint");
+    let what = || format!("reading _last_checkpoint of {}", log.root_url());
     let bytes = match log.object_store(None).get(&path).await {
-        Ok(found) => found
-            .bytes()
-            .await
-            .or_fail(Kind::Unavailable, || "reading _last_checkpoint")?,
+        Ok(found) => found.bytes().await.or_fail(Kind::Unavailable, what)?,
         Err(StoreError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error).or_fail(Kind::Unavailable, || "reading _last_checkpoint"),
+        Err(error) => return Err(error).or_fail(Kind::Unavailable, what),
     };
     let hint: Option<Value> = serde_json::from_slice(&bytes).ok();
     Ok(hint.and_then(|hint| hint.get("version")?.as_u64()))

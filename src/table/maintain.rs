@@ -14,10 +14,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::commit::{Commit, commit, last_checkpoint};
+use super::failure::Reading;
 use super::object::ObjectFile;
 use super::opened::{active_files, load};
 use super::read::conform;
 use super::swap::tombstone;
+use super::torn::torn;
 use super::write::Layout;
 use super::{Lake, TableSpec};
 use crate::error::{Context, Error, Kind, Result};
@@ -62,6 +64,9 @@ pub struct Report {
 pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<Option<Report>> {
     let log = lake.log_store(&spec.path)?;
     let what = || format!("maintaining {}", spec.path);
+    if let Some(torn) = torn(&log).await? {
+        torn.remove(&log).await?;
+    }
     let Some(table) = load(&log).await? else {
         return Ok(None);
     };
@@ -77,6 +82,10 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let table = loaded().await?;
     create_checkpoint(&table, None).await.or_fail(Kind::Unavailable, what)?;
     let checkpoint_version = table.version().unwrap_or_default();
+    // IMPORTANT: before the entries that it sums up are cleaned, it must be there and whole.
+    if let Some(torn) = torn(&log).await? {
+        return Err(torn.told(&log).context(what()));
+    }
     let age = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
     let cutoff = lake.clock().now().div_euclid(1000) - age(policy.log_retention);
     // A checkpoint whose writer died before it named it is never named by the library later. A writer that stands below
@@ -216,7 +225,7 @@ async fn read_whole(
     let builder = ObjectFile::open(store, &file.path, u64::try_from(file.size).unwrap_or_default()).await?;
     let mut stream = builder.build().or_fail(Kind::Damaged, read)?;
     let values: &HashMap<_, _> = &file.partition_values;
-    while let Some(batch) = stream.try_next().await.or_fail(Kind::Damaged, read)? {
+    while let Some(batch) = stream.try_next().await.or_unreadable(read)? {
         parts.push(conform(&batch, &spec.schema, values)?);
     }
     Ok(())

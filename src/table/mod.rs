@@ -10,6 +10,7 @@
 mod commit;
 #[cfg(debug_assertions)]
 mod failing;
+mod failure;
 mod lake;
 pub mod maintain;
 mod object;
@@ -18,6 +19,7 @@ mod query;
 mod read;
 mod spec;
 mod swap;
+mod torn;
 mod txns;
 mod write;
 

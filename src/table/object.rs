@@ -13,7 +13,8 @@ use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuil
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use crate::error::{Context, Kind, Result};
+use super::failure::Reading;
+use crate::error::Result;
 
 /// Where a data file of the log lies in the store: its path is percent-encoded already and must not be again.
 pub(super) fn location(path: &str) -> Path {
@@ -41,7 +42,7 @@ impl ObjectFile {
         };
         ParquetRecordBatchStreamBuilder::new(file)
             .await
-            .or_fail(Kind::Damaged, || format!("opening the data file {path}"))
+            .or_unreadable(|| format!("opening the data file {path}"))
     }
 }
 

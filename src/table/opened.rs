@@ -1,19 +1,19 @@
 //! An opened table and its writer: what it is, where it stands, and how rows are appended.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use deltalake::DeltaTable;
 use deltalake::kernel::{Action, Add, Metadata, MetadataExt};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use futures::StreamExt;
-use object_store::ObjectStore;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::commit::{Commit, INFO, commit, read_entry};
+use super::failure::Reading;
 use super::spec::{ADOPTED_CLOSED, ADOPTED_FROM, DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
+use super::torn::torn;
 use super::write::Layout;
 use super::{Lake, TableSpec, txns};
 use crate::error::{Context, Error, Kind, Result};
@@ -169,12 +169,8 @@ impl Table {
     ///
     /// After any error the table must be reopened: the outcome is in its positions.
     pub async fn append(&mut self, append: Append<'_>) -> Result<u64> {
-        let now_ms = self.lake.clock().now().div_euclid(1000);
         let adds = match append.rows {
-            Some(rows) if rows.num_rows() > 0 => {
-                let store = self.log.object_store(None);
-                self.layout.write(store.as_ref(), rows, now_ms, true).await?
-            }
+            Some(rows) if rows.num_rows() > 0 => self.write(rows).await?,
             _ => Vec::new(),
         };
         self.commit(
@@ -184,6 +180,14 @@ impl Table {
             append.info,
         )
         .await
+    }
+
+    /// Writes rows into new data files, which nobody sees before a commit adds them.
+    pub(super) async fn write(&self, rows: &RecordBatch) -> Result<Vec<Add>> {
+        let now_ms = self.lake.clock().now().div_euclid(1000);
+        let store = self.log.object_store(None);
+        let adds = self.layout.write(store.as_ref(), rows, now_ms, true).await;
+        adds.map_err(|error| error.context(format!("table {}", self.spec.path)))
     }
 
     /// Records that the current definition applies from bronze seq `from` on, without touching rows. `closed` is, for
@@ -296,14 +300,6 @@ impl Table {
     pub(super) fn lake(&self) -> &Lake {
         &self.lake
     }
-
-    pub(super) fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    pub(super) fn data_store(&self) -> Arc<dyn ObjectStore> {
-        self.log.object_store(None)
-    }
 }
 
 /// The table's newest snapshot, or none where there is no table.
@@ -313,15 +309,21 @@ pub(super) async fn load(log: &LogStoreRef) -> Result<Option<DeltaTable>> {
         return Ok(None);
     }
     let mut table = DeltaTable::new(log.clone());
-    let loaded = table.load().await.or_fail(Kind::Damaged, what);
-    loaded.map_err(|error| match error.to_string().contains("_last_checkpoint") {
+    let Err(error) = table.load().await.or_unreadable(what) else {
+        return Ok(Some(table));
+    };
+    if error.kind() == Kind::Damaged
+        && let Some(torn) = torn(log).await?
+    {
+        return Err(torn.told(log));
+    }
+    Err(match error.to_string().contains("_last_checkpoint") {
         true => error.with_next(
             "where _delta_log has every entry from 0 or from an older log checkpoint on, remove its file \
              _last_checkpoint; else restore the log",
         ),
         false => error,
-    })?;
-    Ok(Some(table))
+    })
 }
 
 /// The active data files of a snapshot.
@@ -362,6 +364,11 @@ async fn create(lake: &Lake, spec: &TableSpec) -> Result<()> {
     let store = log.object_store(None);
     if let Some(found) = store.list(None).next().await {
         let found = found.or_fail(Kind::Unavailable, what)?;
+        let path = found.location.as_ref();
+        if path.starts_with("_delta_log/") && path.ends_with(".json") {
+            // The list that showed no log was not up to date: opening it right after tells.
+            return Ok(());
+        }
         return Err(Error::new(
             Kind::Damaged,
             format!(

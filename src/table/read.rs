@@ -20,6 +20,7 @@ use parquet::file::statistics::Statistics;
 use serde_json::Value;
 
 use super::commit::read_entry;
+use super::failure::Reading;
 use super::object::ObjectFile;
 use super::opened::{active_files, load};
 use super::{Lake, Stored, txns};
@@ -312,7 +313,7 @@ impl Reader {
             .with_batch_size(BATCH_ROWS)
             .build()
             .or_fail(Kind::Damaged, read)?;
-        while let Some(batch) = stream.try_next().await.or_fail(Kind::Damaged, read)? {
+        while let Some(batch) = stream.try_next().await.or_unreadable(read)? {
             let batch = in_range(batch, &self.seq_column, &range)?;
             if batch.num_rows() > 0 {
                 parts.push(conform(&batch, schema, &span.partition_values)?);

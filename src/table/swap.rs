@@ -36,10 +36,7 @@ impl Rewrite {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let now_ms = self.table.lake().clock().now().div_euclid(1000);
-        let store = self.table.data_store();
-        let adds = self.table.layout().write(store.as_ref(), rows, now_ms, true).await?;
-        self.adds.extend(adds);
+        self.adds.extend(self.table.write(rows).await?);
         self.rows += rows.num_rows() as u64;
         Ok(())
     }
