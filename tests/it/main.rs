@@ -8,6 +8,7 @@
 )]
 
 mod bronze_ticks;
+mod faults;
 mod gold_properties;
 mod kafka;
 mod metrics;
@@ -19,3 +20,7 @@ mod source_kafka;
 mod source_real_kafka;
 mod support;
 mod tidy;
+
+/// Counts what each thread holds, for the tests that ask.
+#[global_allocator]
+static ALLOCATOR: support::heap::Counting = support::heap::Counting;
