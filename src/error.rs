@@ -28,6 +28,9 @@ pub enum Kind {
     Bug,
 }
 
+/// Problems that a message tells; nobody reads on.
+const PROBLEMS_TOLD: usize = 100;
+
 /// Something that stops a command.
 #[derive(Debug)]
 pub struct Error {
@@ -103,8 +106,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        for problem in &self.problems {
+        for problem in self.problems.iter().take(PROBLEMS_TOLD) {
             write!(f, "\n  {problem}")?;
+        }
+        if self.problems.len() > PROBLEMS_TOLD {
+            write!(f, "\n  and {} more", self.problems.len() - PROBLEMS_TOLD)?;
         }
         if let Some(next) = &self.next {
             write!(f, "\n  next: {next}")?;

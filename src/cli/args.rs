@@ -91,7 +91,10 @@ pub enum Command {
     /// Ask the tables in SQL, read-only
     #[command(after_help = "Example:\n  medallion query \
         \"select * from view_log.views_per_minute order by minute_timestamp desc limit 5\"\n\n\
-        Tables: PIPELINE.bronze, PIPELINE.silver, PIPELINE.rejects, PIPELINE.GOLD_TABLE, PIPELINE.late_GOLD_TABLE")]
+        Tables: PIPELINE.bronze, PIPELINE.silver, PIPELINE.rejects, PIPELINE.GOLD_TABLE, PIPELINE.late_GOLD_TABLE\n\n\
+        A query reads these tables and nothing else, and writes nothing, not even to a temporary file. It ends after\n\
+        --timeout seconds, when its sorts, joins and aggregates need more than --memory-mib, or when the process holds\n\
+        twice that.")]
     Query(Query),
     /// Write records into a Kafka topic: generated view events, or the lines of a file
     #[command(after_help = "Examples:\n  \
@@ -185,6 +188,12 @@ pub struct Query {
     /// Print at most this many rows
     #[arg(long, default_value_t = 1000)]
     pub limit: usize,
+    /// Give up after this many seconds
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+    /// Memory that the query may work with, in MiB
+    #[arg(long, default_value_t = 1024, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..))]
+    pub memory_mib: u64,
 }
 
 /// `produce`.

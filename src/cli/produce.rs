@@ -1,15 +1,17 @@
 //! `medallion produce`: generated view events, or the lines of a file, into a topic.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::args::Produce;
+use super::run::warn_in_the_clear;
 use super::session::{Session, env};
 use super::{output, progress};
-use crate::definition::Secret;
+use crate::definition::{Secret, is_secret, secret_in_file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::source::files::LineReader;
 use crate::source::generator::{Generator, GeneratorConfig};
@@ -23,6 +25,7 @@ const FLUSH: Duration = Duration::from_secs(60);
 /// Sends the records and prints how many were delivered.
 pub fn produce(session: &Session, command: &Produce) -> Result<()> {
     let options = options(&command.option)?;
+    warn_in_the_clear(&command.brokers, &options);
     let made = ensure_topic(
         &command.brokers,
         &options,
@@ -160,13 +163,13 @@ fn options(given: &[String]) -> Result<BTreeMap<String, Secret>> {
     for option in given {
         let (name, value) = option
             .split_once('=')
-            .ok_or_else(|| Error::new(Kind::Usage, format!("-X {option}: wanted NAME=VALUE")))?;
+            // Not repeated: where the sign was forgotten, there may be a secret in it.
+            .ok_or_else(|| Error::new(Kind::Usage, "one -X has no `=`: wanted NAME=VALUE"))?;
         let value = if let Some(variable) = value.strip_prefix("env:") {
             env(variable).ok_or_else(|| Error::new(Kind::Usage, format!("-X {name}: ${variable} is not set")))?
         } else if let Some(path) = value.strip_prefix("file:") {
-            let text = std::fs::read_to_string(path).or_fail(Kind::Usage, || format!("-X {name}: {path}"))?;
-            text.trim_end().to_owned()
-        } else if ["password", "secret"].iter().any(|word| name.contains(word)) {
+            secret_in_file(Path::new(path)).or_fail(Kind::Usage, || format!("-X {name}: {path}"))?
+        } else if is_secret(name) {
             return Err(Error::new(
                 Kind::Usage,
                 format!("-X {name}: a secret on the command line is seen by others"),

@@ -1,6 +1,7 @@
 //! `medallion run`.
 
 use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
@@ -8,18 +9,31 @@ use super::args::{LayerName, Run};
 use super::session::{Session, env};
 use super::{output, signals};
 use crate::definition::load_one;
+use crate::definition::{Secret, SourceKind};
 use crate::error::Result;
 use crate::metrics;
 use crate::run::wake::Stop;
 use crate::run::{self, Components, Layer, Options};
+use crate::source::kafka::in_the_clear;
 
 /// Runs the layers and prints the summary as the last line.
 pub fn run(session: &Session, command: &Run) -> Result<()> {
     let pipelines = session.pipelines(command.pipeline.as_deref())?;
     let lake = session.lake()?;
     if let Some(address) = session.settings.metrics {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "metrics are served to everyone who reaches this address, without a password; 127.0.0.1 is this host only"
+            );
+        }
         let _guard = session.runtime.enter();
         metrics::serve(address)?;
+    }
+    for pipeline in &pipelines {
+        if let SourceKind::Kafka(kafka) = &pipeline.bronze.source {
+            warn_in_the_clear(&kafka.brokers, &kafka.options);
+        }
     }
     let stop = Stop::default();
     signals::listen(&session.runtime, stop.clone())?;
@@ -34,6 +48,16 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
     };
     let summaries = run::run(&components, &pipelines, &options)?;
     output::json(&json!({ "pipelines": summaries }))
+}
+
+/// Says once that records, and a password where there is one, travel unencrypted to another host.
+pub(super) fn warn_in_the_clear(brokers: &str, options: &BTreeMap<String, Secret>) {
+    if let Some(broker) = in_the_clear(brokers, options) {
+        tracing::warn!(
+            broker,
+            "the connection to Kafka is not encrypted: set security.protocol to ssl or sasl_ssl"
+        );
+    }
 }
 
 fn layer(name: LayerName) -> Layer {

@@ -88,13 +88,14 @@ fn kafka(mut reader: Reader<'_>, project: &Path, env: Env<'_>, report: &mut Repo
         None => BTreeMap::new(),
     };
     if let Some(topic) = &topic
-        && !TOPIC.as_ref().is_some_and(|shape| shape.is_match(&topic.value))
+        && (!TOPIC.as_ref().is_some_and(|shape| shape.is_match(&topic.value))
+            || [".", ".."].contains(&topic.value.as_str()))
         && (1..=249).contains(&topic.value.len())
     {
         report.add(
             &topic.at,
             format!(
-                "{:?} cannot name a topic: letters, digits, '.', '_' and '-' only",
+                "{:?} cannot name a topic: letters, digits, '.', '_' and '-' only, and neither \".\" nor \"..\"",
                 topic.value
             ),
             None,

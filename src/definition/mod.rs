@@ -31,3 +31,4 @@ pub use fingerprint::{Meaning, changes, describe_gold, describe_silver};
 pub use load::{load, load_one};
 pub use model::*;
 pub use problem::Problem;
+pub use secret::{is_secret, secret_in_file};

@@ -1,5 +1,7 @@
 //! What things may be called: pipelines, tables, columns.
 
+use std::collections::HashMap;
+
 use super::EVENT_DATE;
 use super::raw::{Report, Spot};
 
@@ -17,14 +19,15 @@ pub(super) fn check_table_name(name: &str, at: &Spot, report: &mut Report) {
 /// The column names of one table so far.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
-    taken: Vec<String>,
+    /// In lower case, and as declared.
+    taken: HashMap<String, String>,
 }
 
 impl Columns {
     /// The columns of a silver table: `event_date` is taken from the start.
     pub(super) fn of_silver() -> Self {
         Self {
-            taken: vec![EVENT_DATE.to_owned()],
+            taken: HashMap::from([(EVENT_DATE.to_owned(), EVENT_DATE.to_owned())]),
         }
     }
 
@@ -40,7 +43,8 @@ impl Columns {
 
     /// As [`Columns::take`], for a column that already has its name in another table.
     pub(super) fn take_as_is(&mut self, name: &str, at: &Spot, report: &mut Report) -> bool {
-        if let Some(taken) = self.taken.iter().find(|taken| taken.eq_ignore_ascii_case(name)) {
+        let lower = name.to_ascii_lowercase();
+        if let Some(taken) = self.taken.get(&lower) {
             let message = if taken == EVENT_DATE && name.eq_ignore_ascii_case(EVENT_DATE) {
                 format!("column {name:?} collides with {EVENT_DATE}, which every silver row has")
             } else {
@@ -49,7 +53,7 @@ impl Columns {
             report.add(at, message, None);
             return false;
         }
-        self.taken.push(name.to_owned());
+        self.taken.insert(lower, name.to_owned());
         true
     }
 }

@@ -13,10 +13,20 @@ pub(super) fn did_you_mean_or_list(word: &str, known: &[&str]) -> Option<String>
     })
 }
 
+/// A longer word was not mistyped, and among more words than this the wanted one is looked up: the distance of all
+/// pairs would take longer than anyone waits.
+const LETTERS: usize = 64;
+const WORDS: usize = 500;
+
 fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LETTERS {
+        return None;
+    }
     let lower = word.to_lowercase();
     known
         .into_iter()
+        .filter(|known| known.len() <= LETTERS)
+        .take(WORDS)
         .map(|known| (strsim::damerau_levenshtein(&lower, &known.to_lowercase()), known))
         .filter(|(distance, known)| *distance <= 1 + word.len().min(known.len()) / 4)
         .min()

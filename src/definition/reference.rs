@@ -30,7 +30,7 @@ impl Table {
     /// Reads the file; lines that are no CSV, and a repeated column, are problems.
     pub(super) fn read(file: &Path) -> Result<Self, Vec<Problem>> {
         let mut report = Report::new(file);
-        let Some(text) = report.read() else {
+        let Some(text) = report.read_data() else {
             return Err(report.into_problems());
         };
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

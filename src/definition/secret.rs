@@ -1,6 +1,7 @@
 //! Tables of options whose values may be secrets: taken from the environment or a file, never from a declaration.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use super::Secret;
@@ -8,6 +9,9 @@ use super::raw::{Entry, Env, Reader, Report, Spot, Value, Written};
 
 /// Words that make an option's value a secret.
 const SECRET_WORDS: [&str; 4] = ["password", "secret", "key", "token"];
+
+/// Secrets without such a word in their name.
+const SECRETS: [&str; 1] = ["sasl.oauthbearer.config"];
 
 /// Options with such a word whose value is a path or a name, not a secret.
 const NO_SECRET: [&str; 8] = [
@@ -20,6 +24,33 @@ const NO_SECRET: [&str; 8] = [
     "access_key_id",
     "sasl.oauthbearer.grant.type",
 ];
+
+/// Longest secret that is read from a file, in bytes: no key and no chain of certificates is longer.
+const LONGEST: u64 = 1 << 20;
+
+/// Whether the option of this name is a secret: its value is never shown and never taken from where others can see it.
+pub fn is_secret(option: &str) -> bool {
+    let option = option.to_lowercase();
+    let mut words = option.split(['.', '_', '-']);
+    SECRETS.contains(&option.as_str())
+        || (!NO_SECRET.contains(&option.as_str())
+            && !option.ends_with(".location")
+            && words.any(|word| SECRET_WORDS.contains(&word)))
+}
+
+/// The secret in a file, less a line break at its end.
+///
+/// # Errors
+/// Those of reading it, and where it is longer than any secret.
+pub fn secret_in_file(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(std::io::Error::other("it is longer than any secret"));
+    }
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
+}
 
 /// The options of a table: strings, numbers and booleans as they are, `{ env = ".." }` and `{ file = ".." }` resolved.
 /// Files are relative to `project`; a trailing line break of one is not part of the secret.
@@ -79,8 +110,8 @@ fn taken(entry: &Entry, at: &Spot, project: &Path, env: Env<'_>, report: &mut Re
             }
             value
         }
-        (None, Some(file)) => match std::fs::read_to_string(project.join(&file.value)) {
-            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+        (None, Some(file)) => match secret_in_file(&project.join(&file.value)) {
+            Ok(text) => Some(text),
             Err(error) => {
                 report.add(&file.at, format!("{:?} cannot be read: {error}", file.value), None);
                 None
@@ -91,14 +122,6 @@ fn taken(entry: &Entry, at: &Spot, project: &Path, env: Env<'_>, report: &mut Re
             None
         }
     }
-}
-
-fn is_secret(option: &str) -> bool {
-    let option = option.to_lowercase();
-    let words = option.split(['.', '_', '-']);
-    !NO_SECRET.contains(&option.as_str())
-        && !option.ends_with(".location")
-        && words.into_iter().any(|word| SECRET_WORDS.contains(&word))
 }
 
 #[cfg(test)]
@@ -113,6 +136,8 @@ mod tests {
             "ssl.key.pem",
             "aws_secret_access_key",
             "aws_session_token",
+            "sasl.oauthbearer.config",
+            "sasl.oauthbearer.client.secret",
         ] {
             assert!(is_secret(option), "{option}");
         }

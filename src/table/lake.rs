@@ -162,6 +162,7 @@ fn url_path(url: &Url) -> Path {
 
 fn parse_location(location: &str) -> Result<Url> {
     let bad = |why: String| {
+        let location = without_credentials(location);
         Error::new(Kind::Usage, format!("lake {location}: {why}")).with_next("give a path, or a file:// or s3:// URL")
     };
     let mut url = if location.contains("://") {
@@ -178,6 +179,16 @@ fn parse_location(location: &str) -> Result<Url> {
         url.set_path(&path);
     }
     Ok(url)
+}
+
+/// A location as it may be shown: a URL that is refused because of credentials in it must not be repeated with them.
+fn without_credentials(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once("://") else {
+        return location.to_owned();
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{rest}")
 }
 
 fn make_directory(path: &FsPath) -> Result<()> {

@@ -25,7 +25,7 @@ mod write;
 
 pub use lake::Lake;
 pub use opened::{Append, Stored, Table};
-pub use query::{Queryable, session};
+pub use query::{Queryable, bounded_session, session};
 pub use read::{Followed, Reader, conform};
 pub use spec::TableSpec;
 pub use swap::Rewrite;

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 
 use super::Lake;
 use super::opened::load;
@@ -21,11 +24,38 @@ pub struct Queryable {
 
 /// A session in UTC in which the tables that exist are registered as `schema.name`; `default_schema` needs no prefix.
 pub async fn session(lake: &Lake, tables: &[Queryable], default_schema: &str) -> Result<SessionContext> {
+    let context = SessionContext::new_with_config(config(default_schema));
+    register(&context, lake, tables).await?;
+    Ok(context)
+}
+
+/// As [`session`], for a query of someone else: its sorts, joins and aggregates may hold `memory` bytes between them,
+/// and beyond that it fails. Nothing is spilled, because such a query writes no file.
+pub async fn bounded_session(
+    lake: &Lake,
+    tables: &[Queryable],
+    default_schema: &str,
+    memory: usize,
+) -> Result<SessionContext> {
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .build_arc()
+        .or_fail(Kind::Bug, || "the query session")?;
+    let context = SessionContext::new_with_config_rt(config(default_schema), runtime);
+    register(&context, lake, tables).await?;
+    Ok(context)
+}
+
+fn config(default_schema: &str) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema("medallion", default_schema)
         .with_information_schema(true);
     config.options_mut().execution.time_zone = Some("UTC".to_owned());
-    let context = SessionContext::new_with_config(config);
+    config
+}
+
+async fn register(context: &SessionContext, lake: &Lake, tables: &[Queryable]) -> Result<()> {
     let catalog = context
         .catalog("medallion")
         .ok_or_else(|| Error::new(Kind::Bug, "the query session has no catalog"))?;
@@ -52,5 +82,5 @@ pub async fn session(lake: &Lake, tables: &[Queryable], default_schema: &str) ->
             .register_table(table.name.clone(), provider)
             .or_fail(Kind::Bug, what)?;
     }
-    Ok(context)
+    Ok(())
 }

@@ -20,3 +20,7 @@ mod source_kafka;
 mod source_real_kafka;
 mod support;
 mod tidy;
+
+/// Counts what each thread holds, for the tests that ask.
+#[global_allocator]
+static ALLOCATOR: support::heap::Counting = support::heap::Counting;

@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod fault;
+mod size;
 #[cfg(test)]
 mod tests;
 
@@ -105,6 +106,9 @@ pub fn instant() -> DataType {
 /// The expression as the parser understood it: without comments, with one spelling of white space.
 /// Text that does not parse stays as it is.
 pub fn canonical(sql: &str) -> String {
+    if size::too_long(sql).is_some() {
+        return sql.trim().to_owned();
+    }
     let state = SESSION.state();
     let dialect = state.config_options().sql_parser.dialect;
     state
@@ -146,6 +150,9 @@ fn parse(sql: &str, schema: &Schema, scope: &DFSchema) -> Result<Expr, Fault> {
     if sql.trim().is_empty() {
         return Err(Fault::new("the expression is empty"));
     }
+    if let Some(fault) = size::too_long(sql) {
+        return Err(fault);
+    }
     let wrong = |error: DataFusionError| Fault::of(&error, schema);
     let state = SESSION.state();
     let dialect = state.config_options().sql_parser.dialect;
@@ -156,7 +163,7 @@ fn parse(sql: &str, schema: &Schema, scope: &DFSchema) -> Result<Expr, Fault> {
     let expr = state.create_logical_expr_from_sql_expr(written, scope).map_err(wrong)?;
     // DataFusion gives count(*) an alias of its own.
     let expr = expr.unalias_nested().data;
-    match impurity(&expr) {
+    match impurity(&expr).or_else(|| size::unbounded(&expr)) {
         Some(fault) => Err(fault),
         None => Ok(expr),
     }

@@ -26,6 +26,7 @@ fn types_are_those_a_table_stores() {
         ("cast(status as smallint)", DataType::Int32),
         ("concat(cast(status / 100 as varchar), 'xx')", DataType::Utf8),
         ("upper(view_id)", DataType::Utf8),
+        ("lpad(cast(status as varchar), 4, '0')", DataType::Utf8),
         ("date_trunc('hour', end_timestamp)", instant()),
         ("cast(end_timestamp as date)", DataType::Date32),
         ("CASE WHEN status >= 400 THEN 1.5 END", DataType::Float64),
@@ -56,6 +57,11 @@ fn what_is_not_a_function_of_the_row_is_refused() {
         ("end_timestamp - start_timestamp", "date_part"),
         ("null", "cast"),
         ("nosuch(status)", "nosuch"),
+        ("repeat(view_id, status) = 'x'", "plain number"),
+        ("lpad(view_id, 2147483647) = 'x'", "2147483647 times as long"),
+        ("rpad(repeat(view_id, 100), 100) = 'x'", "10000 times as long"),
+        ("array_length(array_repeat(1, 1000000)) > 1", "1000000 times as long"),
+        ("array_length(generate_series(1, status)) > 1", "list of any length"),
     ] {
         let message = refused(sql);
         assert!(
@@ -65,6 +71,17 @@ fn what_is_not_a_function_of_the_row_is_refused() {
         assert!(!message.contains('\n'), "{message}");
         assert!(compile(sql, &schema()).is_err(), "{sql}");
     }
+}
+
+#[test]
+fn an_expression_is_read_up_to_a_length_and_a_depth() {
+    let sum = |terms: usize| format!("status > {}1", "1 + ".repeat(terms));
+    assert_eq!(check(&sum(250), &schema()), Ok(DataType::Boolean));
+    assert!(refused(&sum(1000)).contains("has 1001 operators"));
+    assert!(refused(&sum(100_000)).contains("more than the 8192"));
+    let nested = |levels: usize| format!("{}status{} > 1", "(".repeat(levels), ")".repeat(levels));
+    assert_eq!(check(&nested(20), &schema()), Ok(DataType::Boolean));
+    assert!(refused(&nested(2000)).to_lowercase().contains("recursion"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(in crate::definition) fn parse(text: &str) -> Result<Node, (usize, String)> 
     })?;
     let mut lines = string_lines(text).into_iter();
     let first = text.find(|letter: char| !letter.is_whitespace()).unwrap_or(0);
-    place(&mut root, super::line_at(text, first), &mut lines);
+    place(&mut root, super::Lines::of(text).at(first), &mut lines);
     Ok(root)
 }
 

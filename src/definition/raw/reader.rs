@@ -1,5 +1,6 @@
 //! Taking a table apart: every key is asked for once by name and type; what nobody asked for is unknown.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use validator::Validate;
@@ -24,8 +25,9 @@ impl<'n> Reader<'n> {
             report.add(&Spot::new(node.line, path), message, None);
             return None;
         };
-        for (place, entry) in entries.iter().enumerate() {
-            if entries.iter().take(place).any(|earlier| earlier.key == entry.key) {
+        let mut seen = HashSet::new();
+        for entry in entries {
+            if !seen.insert(entry.key.as_str()) {
                 report.add(&Spot::new(entry.line, join(path, &entry.key)), "is there twice", None);
             }
         }

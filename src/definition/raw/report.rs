@@ -1,8 +1,16 @@
 //! Gathering problems: where a value stood, and what is wrong there.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::super::Problem;
+
+/// Longest file of a declaration, in bytes. People write those; what is longer is another file by mistake, and checking
+/// it could take for ever.
+const LONGEST: u64 = 256 * 1024;
+
+/// Characters of a problem's words.
+const QUOTED: usize = 1000;
 
 /// Where in a file: a line and a dotted key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +72,8 @@ impl Report {
         self.problems.push(Problem {
             file: self.file.clone(),
             line: at.line,
-            key: at.key.clone(),
-            message: message.into(),
+            key: shortened(at.key.clone()),
+            message: shortened(message.into()),
             suggestion,
         });
     }
@@ -81,9 +89,23 @@ impl Report {
         self.problems
     }
 
-    /// The file's bytes as text; a file that cannot be read, or is not UTF-8, is a problem.
+    /// The text of a declaration; a file that cannot be read, is not UTF-8 or too long is a problem.
     pub(in crate::definition) fn read(&mut self) -> Option<String> {
-        let bytes = match std::fs::read(&self.file) {
+        self.read_up_to(LONGEST)
+    }
+
+    /// As [`Report::read`], for data, which may be of any length.
+    pub(in crate::definition) fn read_data(&mut self) -> Option<String> {
+        self.read_up_to(u64::MAX)
+    }
+
+    fn read_up_to(&mut self, longest: u64) -> Option<String> {
+        let bytes = match bytes(&self.file, longest) {
+            Ok(bytes) if bytes.len() as u64 > longest => {
+                let message = format!("has more than the {} KiB that a declaration may have", longest / 1024);
+                self.add(&Spot::file(), message, None);
+                return None;
+            }
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 self.add(&Spot::file(), "there is no such file", None);
@@ -109,6 +131,28 @@ impl Report {
             }
         }
     }
+}
+
+/// A text that may quote what was written, however long that is.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(QUOTED) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
+/// The bytes of a plain file, one more than `longest` where it has more. A pipe would be waited for, and a device may
+/// have no end.
+fn bytes(file: &Path, longest: u64) -> std::io::Result<Vec<u8>> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is not a plain file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?
+        .take(longest.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// `path.key`, or `key` at the root.

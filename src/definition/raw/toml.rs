@@ -4,25 +4,26 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::interpolate::interpolate;
-use super::{Entry, Env, Node, Report, Spot, Value, line_at};
+use super::{Entry, Env, Lines, Node, Report, Spot, Value};
 
 /// The document as a table node; syntax errors and unset variables go to `report`. None where it is no TOML at all.
 pub(in crate::definition) fn parse(text: &str, env: Env<'_>, report: &mut Report) -> Option<Node> {
     let (root, errors) = DeTable::parse_recoverable(text);
+    let lines = Lines::of(text);
     for error in &errors {
-        let line = error.span().map_or(1, |span| line_at(text, span.start));
+        let line = error.span().map_or(1, |span| lines.at(span.start));
         report.add(&Spot::line(line), error.message(), None);
     }
     if !errors.is_empty() {
         return None;
     }
-    let mut builder = Builder { text, env, report };
+    let mut builder = Builder { lines, env, report };
     let value = builder.table(root.get_ref(), "");
     Some(Node { line: 1, value })
 }
 
 struct Builder<'a> {
-    text: &'a str,
+    lines: Lines,
     env: Env<'a>,
     report: &'a mut Report,
 }
@@ -34,7 +35,7 @@ impl Builder<'_> {
         entries.sort_by_key(|(key, _)| key.span().start);
         let build = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
             let name: String = AsRef::<str>::as_ref(key.get_ref()).to_owned();
-            let line = line_at(self.text, key.span().start);
+            let line = self.lines.at(key.span().start);
             let node = self.node(value, line, &super::report::join(path, &name));
             Entry { key: name, line, node }
         };
@@ -44,7 +45,7 @@ impl Builder<'_> {
     fn node(&mut self, value: &Spanned<DeValue<'_>>, key_line: usize, path: &str) -> Node {
         // Tables made by dotted keys have no place of their own.
         let line = match value.span() {
-            span if span.end > span.start => line_at(self.text, span.start),
+            span if span.end > span.start => self.lines.at(span.start),
             _ => key_line,
         };
         let value = match value.get_ref() {

@@ -154,6 +154,7 @@ fn open(
     report: &mut Report,
     elsewhere: &mut Vec<Problem>,
 ) -> Option<reference::Table> {
+    // As with the schema: elsewhere is allowed, because it is only read. What the lake keeps of it has a name of ours.
     let path = project.join(&file.value);
     if !path.is_file() {
         report.add(&file.at, format!("there is no file {}", path.display()), None);

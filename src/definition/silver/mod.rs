@@ -77,6 +77,8 @@ fn schema(
     elsewhere: &mut Vec<Problem>,
 ) -> Option<Contract> {
     let name = root.need_text("schema", report)?;
+    // A path out of the project is the operator's own wish, for contracts that projects share. It is only ever read,
+    // and no message quotes what is not JSON.
     let file = project.join("schemas").join(&name.value);
     if name.value.is_empty() || !file.is_file() {
         report.add(&name.at, format!("there is no file {}", file.display()), None);

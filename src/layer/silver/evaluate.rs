@@ -9,7 +9,11 @@ use arrow::array::{ArrayRef, RecordBatch, new_empty_array, new_null_array};
 use arrow::compute::concat;
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::decode::shorten_to;
 use crate::error::{Context, Kind, Result};
+
+/// Characters of a failure that are kept: DataFusion repeats the value in it, however long that is.
+const FAILURE: usize = 300;
 
 /// One value per row, null for the rows that failed.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ pub(super) fn evaluate(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Res
         match values {
             Ok(values) => parts.push(values),
             Err(error) if rows == 1 => {
-                failed.push((start, error.strip_backtrace()));
+                failed.push((start, shorten_to(&error.strip_backtrace(), FAILURE)));
                 parts.push(new_null_array(&data_type, 1));
             }
             Err(_) => {

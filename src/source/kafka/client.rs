@@ -40,7 +40,7 @@ impl Client {
             settings.set(*key, *value);
         }
         Ok(Self {
-            consumer: config::create(&settings, Observer::default())?,
+            consumer: config::create(&settings, Observer::hiding(options))?,
             brokers: brokers.to_owned(),
             topic: topic.to_owned(),
         })

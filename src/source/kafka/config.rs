@@ -54,6 +54,29 @@ pub fn check_topic(topic: &str) -> Result<()> {
         .with_next("use 1 to 249 letters, digits, dots, underscores and hyphens in `source.topic`"))
 }
 
+/// The first of `brokers` on another host, where the connection to them is not encrypted; none where nothing can be
+/// overheard.
+pub fn in_the_clear(brokers: &str, options: &BTreeMap<String, Secret>) -> Option<String> {
+    let protocol = options.get("security.protocol").map(|value| value.0.to_lowercase());
+    if matches!(protocol.as_deref(), Some("ssl" | "sasl_ssl")) {
+        return None;
+    }
+    let elsewhere = |broker: &&str| {
+        let address = broker.rsplit_once("://").map_or(*broker, |(_, address)| address);
+        let host = match address.rsplit_once(':') {
+            // The last colon of a bare IPv6 address is no port's.
+            Some((host, _)) if !host.contains(':') || host.ends_with(']') => host,
+            _ => address,
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let loopback = host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+        !host.is_empty() && !loopback && !host.eq_ignore_ascii_case("localhost")
+    };
+    brokers.split(',').map(str::trim).find(elsewhere).map(str::to_owned)
+}
+
 /// The consumer's settings for a pipeline whose lag shows up under `group`.
 pub(super) fn consumer(brokers: &str, options: &BTreeMap<String, Secret>, group: &str) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
@@ -145,6 +168,32 @@ mod tests {
             let error = consumer("localhost:1", &options(&[(key, "earliest")]), "g").unwrap_err();
             assert_eq!(error.kind(), Kind::Definition);
             assert!(error.to_string().contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_an_unencrypted_connection_to_another_host_is_in_the_clear() {
+        for (brokers, security, found) in [
+            ("localhost:9092,127.0.0.1:1,[::1]:9092,::1", "plaintext", None),
+            ("LOCALHOST, 127.8.0.1", "sasl_plaintext", None),
+            ("localhost:1, broker-1:9092", "", Some("broker-1:9092")),
+            (
+                "PLAINTEXT://10.0.0.1:9092",
+                "plaintext",
+                Some("PLAINTEXT://10.0.0.1:9092"),
+            ),
+            ("[2001:db8::1]:9092", "SASL_PLAINTEXT", Some("[2001:db8::1]:9092")),
+            ("2001:db8::1", "plaintext", Some("2001:db8::1")),
+            ("broker-1:9092", "SASL_SSL", None),
+            ("broker-1:9092", "ssl", None),
+        ] {
+            let protocol = options(&[("security.protocol", security)]);
+            let options = if security.is_empty() { options(&[]) } else { protocol };
+            assert_eq!(
+                in_the_clear(brokers, &options).as_deref(),
+                found,
+                "{brokers} {security}"
+            );
         }
     }
 

@@ -26,7 +26,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::source::{Loss, POLL_BYTES, PartitionId, Positions, Record, Source, check_positions, loss_error};
 
 pub(crate) use config::{apply_options, create};
-pub use config::{check_topic, valid_topic};
+pub use config::{check_topic, in_the_clear, valid_topic};
 pub(crate) use observer::Observer;
 
 use client::{Client, code_of};

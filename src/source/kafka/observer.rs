@@ -1,5 +1,7 @@
 //! What librdkafka says on the side: its logs go to ours, its last complaint is kept for error messages.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::ClientContext;
@@ -8,13 +10,42 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
+use crate::definition::{Secret, is_secret};
+
+/// A value shorter than this is in ordinary words, too, and no secret worth the name.
+const SHORTEST: usize = 4;
+
 /// The callbacks of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
     last: Mutex<Option<String>>,
+    /// Values that librdkafka may quote and nobody may see.
+    secrets: Vec<Secret>,
 }
 
 impl Observer {
+    /// Callbacks that repeat no secret of these options, whatever librdkafka quotes.
+    pub(crate) fn hiding(options: &BTreeMap<String, Secret>) -> Self {
+        let secrets = options
+            .iter()
+            .filter(|(name, value)| is_secret(name) && value.0.len() >= SHORTEST)
+            .map(|(_, value)| value.clone());
+        Self {
+            secrets: secrets.collect(),
+            ..Self::default()
+        }
+    }
+
+    fn hidden<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut hidden = Cow::Borrowed(text);
+        for secret in &self.secrets {
+            if hidden.contains(&secret.0) {
+                hidden = Cow::Owned(hidden.replace(&secret.0, "***"));
+            }
+        }
+        hidden
+    }
+
     /// The last complaint since the previous call, for an error message.
     pub(crate) fn take_complaint(&self) -> Option<String> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -27,13 +58,14 @@ impl Observer {
 
 impl ClientContext for Observer {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let message = self.hidden(message);
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
-                self.keep(message);
+                self.keep(&message);
                 // Its errors are mostly lost connections that it mends itself; what is fatal reaches us as an error.
                 tracing::debug!(target: "medallion::kafka", facility, "{message}");
             }
@@ -42,9 +74,10 @@ impl ClientContext for Observer {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let reason = self.hidden(reason);
         // That all brokers are down follows a complaint that says why.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.keep(reason);
+            self.keep(&reason);
         }
         tracing::debug!(target: "medallion::kafka", "{error}: {reason}");
     }
@@ -55,5 +88,27 @@ impl ConsumerContext for Observer {
         if let Err(error) = result {
             tracing::debug!(target: "medallion::kafka", "lag report to Kafka failed, nothing depends on it: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_that_quotes_a_secret_is_kept_without_it() {
+        let options = [
+            ("sasl.oauthbearer.config", "principal=hunter2"),
+            ("security.protocol", "sasl_ssl"),
+            ("ssl.key.password", "abc"),
+        ];
+        let options = options.map(|(name, value)| (name.to_owned(), Secret(value.to_owned())));
+        let observer = Observer::hiding(&options.into());
+        let quoted = "sasl_ssl: unrecognized config beginning at: principal=hunter2 abc";
+        observer.log(RDKafkaLogLevel::Error, "FAIL", quoted);
+        let kept = observer.take_complaint().unwrap();
+        assert_eq!(kept, "sasl_ssl: unrecognized config beginning at: *** abc");
+        observer.error(KafkaError::NoMessageReceived, quoted);
+        assert_eq!(observer.take_complaint().unwrap(), kept);
     }
 }

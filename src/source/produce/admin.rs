@@ -32,7 +32,7 @@ pub fn ensure_topic(
     settings
         .set("bootstrap.servers", brokers)
         .set("client.id", "medallion-produce");
-    let admin: AdminClient<Observer> = create(&settings, Observer::default())?;
+    let admin: AdminClient<Observer> = create(&settings, Observer::hiding(options))?;
     let fail = |why: String| {
         let message = format!("creating topic `{topic}` on Kafka at {brokers}: {why}");
         Error::new(Kind::Unavailable, message).with_next("see that the broker runs, or create the topic yourself")

@@ -115,7 +115,10 @@ impl Producer {
         config
             .set("bootstrap.servers", brokers)
             .set("client.id", "medallion-produce");
-        let deliveries = Arc::new(Deliveries::default());
+        let deliveries = Arc::new(Deliveries {
+            observer: Observer::hiding(options),
+            ..Deliveries::default()
+        });
         Ok(Self {
             producer: create(&config, Callbacks(Arc::clone(&deliveries)))?,
             deliveries,

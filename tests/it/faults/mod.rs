@@ -12,3 +12,4 @@ mod kill_points;
 mod kill_replay;
 #[cfg(debug_assertions)]
 mod kill_signals;
+mod untrusted;

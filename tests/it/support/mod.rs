@@ -3,6 +3,7 @@
 pub mod command;
 pub mod faulty;
 pub mod live;
+pub mod heap;
 pub mod project;
 pub mod real_kafka;
 pub mod rows;

@@ -42,7 +42,12 @@ impl fmt::Display for Datum<'_> {
 
 /// The first hundred characters of a value, for a message.
 pub(in crate::layer::silver) fn shorten(value: &str) -> String {
-    match value.char_indices().nth(100) {
+    shorten_to(value, 100)
+}
+
+/// The first `most` characters of a text that may hold a value.
+pub(in crate::layer::silver) fn shorten_to(value: &str, most: usize) -> String {
+    match value.char_indices().nth(most) {
         Some((end, _)) => format!("{}...", value.get(..end).unwrap_or_default()),
         None => value.to_owned(),
     }

@@ -15,6 +15,10 @@ use crate::layer::silver::reject::Reason;
 /// More undeclared member names than this, and their set is given back to the allocator after the message.
 const STRANGERS_KEPT: usize = 1024;
 
+/// Defects of one message that are told in words; the rest are counted. A payload must not decide how long its row of
+/// rejects is.
+const DEFECTS_TOLD: usize = 20;
+
 /// The contract, ready to read messages by.
 #[derive(Debug)]
 pub(super) struct Event {
@@ -51,7 +55,7 @@ impl Event {
             rows,
             guess: 0,
             repeated: None,
-            defects: Vec::new(),
+            defects: Defects::default(),
         };
         let mut json = serde_json::Deserializer::from_str(text);
         let parsed = json.deserialize_any(&mut message).and_then(|()| json.end());
@@ -70,7 +74,7 @@ impl Event {
         }
         Err(Defect {
             reason: Reason::Schema,
-            detail: defects.join("; "),
+            detail: defects.words(),
         })
     }
 }
@@ -83,7 +87,36 @@ struct Message<'a> {
     /// The field the next member probably is: producers write members in one order.
     guess: usize,
     repeated: Option<String>,
-    defects: Vec<String>,
+    defects: Defects,
+}
+
+/// What the contract has against a message.
+#[derive(Debug, Default)]
+struct Defects {
+    told: Vec<String>,
+    untold: usize,
+}
+
+impl Defects {
+    fn add(&mut self, words: impl FnOnce() -> String) {
+        if self.told.len() < DEFECTS_TOLD {
+            self.told.push(words());
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    fn words(self) -> String {
+        let mut words = self.told.join("; ");
+        if self.untold > 0 {
+            words.push_str(&format!("; and {} more", self.untold));
+        }
+        words
+    }
 }
 
 enum Name {
@@ -106,7 +139,7 @@ impl Message<'_> {
                 self.repeated.get_or_insert_with(|| name.to_owned());
             } else if self.event.closed {
                 self.defects
-                    .push(format!("{:?} is not a member of the contract", shorten(name)));
+                    .add(|| format!("{:?} is not a member of the contract", shorten(name)));
             }
             return Name::Stranger;
         };
@@ -126,13 +159,13 @@ impl Message<'_> {
             }
             column.push_null();
             if field.required {
-                self.defects.push(format!("{} is missing", field.name));
+                self.defects.add(|| format!("{} is missing", field.name));
             }
         }
     }
 
     fn no_object<E>(&mut self, datum: Datum<'_>) -> Result<(), E> {
-        self.defects.push(format!("the event is {datum}, not an object"));
+        self.defects.add(|| format!("the event is {datum}, not an object"));
         Ok(())
     }
 }
@@ -154,7 +187,7 @@ impl<'de> Visitor<'de> for &mut Message<'_> {
                         return Err(A::Error::custom("no such field"));
                     };
                     if let Err(defect) = map.next_value_seed(Member { field, column })? {
-                        self.defects.push(defect);
+                        self.defects.add(|| defect);
                     }
                 }
             }

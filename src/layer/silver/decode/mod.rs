@@ -17,7 +17,7 @@ mod tests;
 use arrow::array::ArrayRef;
 
 pub(super) use column::{Column, Value};
-pub(super) use datum::shorten;
+pub(super) use datum::{shorten, shorten_to};
 pub(super) use instant::{parse_date, parse_instant};
 
 use self::event::Event;
