@@ -78,6 +78,7 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
     let components = Components {
         lake: lake.clone(),
         project: session.project().clone(),
+        checkpoints: session.checkpoints(),
         runtime: session.runtime.clone(),
         stop: stop.clone(),
         on_bronze: Some({

@@ -23,6 +23,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
     let components = Components {
         lake,
         project: session.project().clone(),
+        checkpoints: session.checkpoints(),
         runtime: session.runtime.clone(),
         stop,
         on_bronze: None,

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use super::layers::{BronzeLoop, GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
 use super::wake::{Bell, Stop};
+use crate::checkpoint::Checkpoints;
 use crate::definition::Pipeline;
 use crate::error::{Error, Kind, Result};
 use crate::metrics;
@@ -69,6 +70,8 @@ pub struct Components {
     pub lake: Lake,
     /// The directory that declared files are relative to.
     pub project: PathBuf,
+    /// Where silver's state is saved for a fast restart, if anywhere.
+    pub checkpoints: Checkpoints,
     /// The runtime that I/O runs on.
     pub runtime: Handle,
     /// The wish to end.
@@ -160,7 +163,7 @@ fn drive(
     upstream: Option<&Stage>,
     downstream: Option<&Stage>,
 ) -> Result<Tally> {
-    let _ending = Ending(downstream);
+    let ending = Ending(downstream);
     let stop = &components.stop;
     let (pipeline, name) = layer.name();
     let pipeline = pipeline.to_owned();
@@ -186,7 +189,12 @@ fn drive(
                     stage.bell.wait(seen, LOOK_EVERY);
                 }
             }
-            Ok(Turn::Ended) => return Ok(layer.tally()),
+            Ok(Turn::Ended) => {
+                // Nobody downstream waits for what is only for the next start.
+                drop(ending);
+                layer.finish();
+                return Ok(layer.tally());
+            }
             Err(error) => {
                 metrics::error(&pipeline, name, error.kind());
                 if error.kind() != Kind::Unavailable || options.once || last_turn {
@@ -200,6 +208,8 @@ fn drive(
             }
         }
         if last_turn {
+            drop(ending);
+            layer.finish();
             return Ok(layer.tally());
         }
     }

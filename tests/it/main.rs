@@ -8,6 +8,7 @@
 )]
 
 mod bronze_ticks;
+mod faults;
 mod gold_properties;
 mod kafka;
 mod metrics;
@@ -17,5 +18,6 @@ mod s3;
 mod silver_properties;
 mod source_kafka;
 mod source_real_kafka;
+mod state_properties;
 mod support;
 mod tidy;

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use medallion::audit;
+use medallion::checkpoint::Checkpoints;
 use medallion::clock::Clock;
 use medallion::definition::{Pipeline, Secret};
 use medallion::error::Kind;
@@ -49,6 +50,7 @@ impl<'a> Process<'a> {
         let components = Components {
             lake: self.lake.clone(),
             project: self.project.path().to_owned(),
+            checkpoints: Checkpoints::off(),
             runtime: self.runtime.handle().clone(),
             stop: self.stop.clone(),
             on_bronze: None,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use medallion::audit::{self, Report};
+use medallion::checkpoint::Checkpoints;
 use medallion::clock::Clock;
 use medallion::definition::{KafkaSource, Pipeline, SourceKind, load_one};
 use medallion::error::{Error, Kind};
@@ -79,6 +80,7 @@ impl Views {
         Components {
             lake: self.lake.clone(),
             project: project().to_owned(),
+            checkpoints: Checkpoints::off(),
             runtime: self.runtime.handle().clone(),
             stop,
             on_bronze: None,

@@ -7,4 +7,5 @@ pub mod real_kafka;
 pub mod rows;
 pub mod s3;
 pub mod tamper;
+pub mod tier;
 pub mod view_log;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use medallion::audit::{Report, audit};
+use medallion::checkpoint::Checkpoints;
 use medallion::clock::Clock;
 use medallion::definition::{Pipeline, load_one};
 use medallion::error::Result;
@@ -132,6 +133,7 @@ impl Project {
         Components {
             lake: lake.clone(),
             project: self.path().to_owned(),
+            checkpoints: Checkpoints::off(),
             runtime: RUNTIME.handle().clone(),
             stop: Stop::default(),
             on_bronze: None,
