@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` has the map of the rooms and their invariants.
 
 pub mod audit;
+pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod definition;

@@ -57,6 +57,14 @@ fn describe() {
         "Rows that came after their window had closed"
     );
     describe_counter!("medallion_errors_total", "Errors that a layer met, by kind");
+    describe_counter!(
+        "medallion_state_restores_total",
+        "Starts at which silver's state was had: from a snapshot, the previous one, or the tables"
+    );
+    describe_counter!(
+        "medallion_snapshot_failures_total",
+        "Snapshots of silver's state that could not be written"
+    );
     describe_gauge!("medallion_position_seq", "Next bronze seq of a layer");
     describe_gauge!("medallion_last_commit_timestamp_seconds", "When a layer last committed");
     describe_gauge!(
@@ -91,6 +99,12 @@ pub fn layer_started(pipeline: &str, layer: &'static str) {
     counter!("medallion_output_rows_total", labels(pipeline, layer)).increment(0);
     if layer == "gold" {
         counter!("medallion_late_rows_total", labels(pipeline, layer)).increment(0);
+    }
+    if layer == "silver" {
+        for how in ["snapshot", "previous", "tables"] {
+            restores(pipeline, how).increment(0);
+        }
+        snapshot_failures(pipeline).increment(0);
     }
 }
 
@@ -149,6 +163,24 @@ pub fn rejected(pipeline: &str, reason: &'static str, rows: u64) {
 /// Notes late rows.
 pub fn late(pipeline: &str, rows: u64) {
     counter!("medallion_late_rows_total", labels(pipeline, "gold")).increment(rows);
+}
+
+/// Notes how silver's state was had at a start: `snapshot`, `previous` or `tables`.
+pub fn state_restored(pipeline: &str, how: &'static str) {
+    restores(pipeline, how).increment(1);
+}
+
+fn restores(pipeline: &str, how: &'static str) -> metrics::Counter {
+    counter!("medallion_state_restores_total", "pipeline" => pipeline.to_owned(), "how" => how)
+}
+
+/// Notes a snapshot of silver's state that could not be written.
+pub fn snapshot_failed(pipeline: &str) {
+    snapshot_failures(pipeline).increment(1);
+}
+
+fn snapshot_failures(pipeline: &str) -> metrics::Counter {
+    counter!("medallion_snapshot_failures_total", "pipeline" => pipeline.to_owned())
 }
 
 /// Notes an error that a layer met.

@@ -43,6 +43,9 @@ pub struct Global {
     /// The lake: a directory, file:// or s3:// URL [default: data/lake]
     #[arg(long, global = true, value_name = "URL")]
     pub lake: Option<String>,
+    /// Where silver's state is saved for a fast restart: a local directory, or `off` [default: checkpoints]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub checkpoints: Option<String>,
     /// Where /metrics is served while running, or `off` [default: 127.0.0.1:9464]
     #[arg(long, global = true, value_name = "ADDR")]
     pub metrics: Option<String>,

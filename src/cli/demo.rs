@@ -77,6 +77,7 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
     signals::listen(&session.runtime, stop.clone())?;
     let project = session.project().clone();
     let mut components = Components::new(lake.clone(), project, session.runtime.clone(), stop.clone());
+    components.checkpoints = session.checkpoints();
     components.on_bronze = Some({
         let committed = committed.clone();
         Arc::new(move |positions: &Positions| {

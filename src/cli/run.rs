@@ -1,7 +1,7 @@
 //! `medallion run`.
 
-use std::sync::Arc;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -39,6 +39,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
     signals::listen(&session.runtime, stop.clone())?;
     let project = session.project().clone();
     let mut components = Components::new(lake, project.clone(), session.runtime.clone(), stop);
+    components.checkpoints = session.checkpoints();
     components.reload = Some(Arc::new(move |name: &str| load_one(&project, name, &env)));
     let options = Options {
         layer: command.layer.map(layer),

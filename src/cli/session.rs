@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Global, Output};
+use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::definition::settings::{LogFormat, Overrides, Settings, load_settings};
 use crate::definition::{Pipeline, load};
@@ -35,6 +36,7 @@ impl Session {
     pub fn open(global: &Global, runtime: Handle) -> Result<Self> {
         let overrides = Overrides {
             lake: global.lake.clone(),
+            checkpoints: global.checkpoints.clone(),
             metrics: global.metrics.clone(),
             log_format: global.log_format.clone(),
             log: global.log.clone(),
@@ -88,6 +90,14 @@ impl Session {
             return location.clone();
         }
         self.project().join(location).to_string_lossy().into_owned()
+    }
+
+    /// Where silver's state is saved; a relative directory is relative to the project.
+    pub fn checkpoints(&self) -> Checkpoints {
+        match &self.settings.checkpoints {
+            Some(directory) => Checkpoints::at(self.project().join(directory)).every(self.settings.checkpoint_rows),
+            None => Checkpoints::off(),
+        }
     }
 
     /// Whether results go out as JSON.

@@ -29,6 +29,10 @@ pub struct Settings {
     pub project: PathBuf,
     /// Where the tables are: a URL (`s3://...`, `file:///...`), or a directory, relative to the project.
     pub lake: String,
+    /// Where silver's state is saved for a fast restart: a local directory, relative to the project; none: nowhere.
+    pub checkpoints: Option<PathBuf>,
+    /// Bronze rows after which it is saved again.
+    pub checkpoint_rows: i64,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
     /// How log lines look.
@@ -44,6 +48,8 @@ pub struct Settings {
 pub struct Overrides {
     /// `--lake`.
     pub lake: Option<String>,
+    /// `--checkpoints`, a directory or `off`.
+    pub checkpoints: Option<String>,
     /// `--metrics`, an address or `off`.
     pub metrics: Option<String>,
     /// `--log-format`.
@@ -58,6 +64,8 @@ impl Settings {
         Self {
             project: project.to_owned(),
             lake: "data/lake".to_owned(),
+            checkpoints: Some(PathBuf::from("checkpoints")),
+            checkpoint_rows: 1_000_000,
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
@@ -73,6 +81,7 @@ impl Settings {
         let mut report = Report::new(Path::new("command line"));
         let values = [
             ("lake", flags.lake),
+            ("checkpoints", flags.checkpoints),
             ("metrics", flags.metrics),
             ("log_format", flags.log_format),
             ("log", flags.log),
@@ -94,6 +103,21 @@ impl Settings {
         match key {
             "lake" => value.trim_end_matches('/').clone_into(&mut self.lake),
             "log" => value.clone_into(&mut self.log),
+            "checkpoints" if value == "off" => self.checkpoints = None,
+            "checkpoints" if value.contains("://") => report.add(
+                at,
+                format!("{value:?} is not a local directory"),
+                Some("checkpoints, or off; it is a cache, so it need not be where the lake is".to_owned()),
+            ),
+            "checkpoints" => self.checkpoints = Some(PathBuf::from(value)),
+            "checkpoint_rows" => match value.parse() {
+                Ok(rows) if rows > 0 => self.checkpoint_rows = rows,
+                _ => report.add(
+                    at,
+                    format!("{value:?} is not a number of rows"),
+                    Some("1000000".to_owned()),
+                ),
+            },
             "metrics" if value == "off" => self.metrics = None,
             "metrics" => match value.parse() {
                 Ok(address) => self.metrics = Some(address),
@@ -117,7 +141,9 @@ impl Settings {
     }
 }
 
-const KEYS: [&str; 4] = ["lake", "metrics", "log_format", "log"];
+const KEYS: [&str; 6] = ["lake", "checkpoints", CHECKPOINT_ROWS, "metrics", "log_format", "log"];
+/// The one that is a number in the file.
+const CHECKPOINT_ROWS: &str = "checkpoint_rows";
 
 /// The settings of `medallion.toml`, where there is one, with `MEDALLION_*` over them.
 ///
@@ -152,10 +178,13 @@ fn from_file(settings: &mut Settings, project: &Path, env: Env<'_>, report: &mut
     let Some(mut reader) = Reader::new(&root, "", report) else {
         return;
     };
-    for key in KEYS {
+    for key in KEYS.into_iter().filter(|key| *key != CHECKPOINT_ROWS) {
         if let Some(value) = reader.text(key, report) {
             settings.set(key, &value.value, &value.at, report);
         }
+    }
+    if let Some(rows) = reader.integer(CHECKPOINT_ROWS, report) {
+        settings.set(CHECKPOINT_ROWS, &rows.value.to_string(), &rows.at, report);
     }
     if let Some(store) = reader.table("store", report) {
         let options = secret::options(&store, project, env, report);
@@ -206,6 +235,29 @@ mod tests {
         };
         let settings = settings.with(flags).unwrap();
         assert_eq!((settings.lake.as_str(), settings.metrics), ("here", None));
+    }
+
+    #[test]
+    fn checkpoints_are_a_directory_or_off_and_their_rows_a_number() {
+        let folder = project("checkpoints = \"/var/cache/m\"\ncheckpoint_rows = 5_000\n");
+        let settings = load_settings(folder.path(), &|_| None).unwrap();
+        assert_eq!(settings.checkpoints.as_deref(), Some(Path::new("/var/cache/m")));
+        assert_eq!(settings.checkpoint_rows, 5000);
+        let flags = Overrides {
+            checkpoints: Some("off".to_owned()),
+            ..Overrides::default()
+        };
+        assert_eq!(settings.with(flags).unwrap().checkpoints, None);
+        let folder = project("checkpoints = \"s3://bucket/c\"\ncheckpoint_rows = \"many\"\n");
+        let env = |name: &str| (name == "MEDALLION_CHECKPOINT_ROWS").then(|| "0".to_owned());
+        let error = load_settings(folder.path(), &env).unwrap_err();
+        let told: Vec<_> = error.problems().iter().map(|it| (it.line, it.key.as_str())).collect();
+        let expected = [
+            (1, "checkpoints"),
+            (2, "checkpoint_rows"),
+            (0, "MEDALLION_CHECKPOINT_ROWS"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

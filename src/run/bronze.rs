@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::{names, tables};
+use crate::checkpoint::TablePosition;
 use crate::clock::{Clock, Micros, rfc3339};
 use crate::definition::CommitPolicy;
 use crate::error::{Error, Kind, Result};
@@ -267,6 +268,19 @@ impl BronzeLayer {
             rows: batch.num_rows(),
             position,
         }))
+    }
+
+    /// Where bronze stands.
+    pub fn table_positions(&self) -> Vec<TablePosition> {
+        let offsets = positions(&self.table, &self.pipeline);
+        vec![TablePosition {
+            table: self.table.spec().path.clone(),
+            version: self.table.version(),
+            position: self.table.txn(&names::bronze_seq(&self.pipeline)).unwrap_or(0),
+            offsets: offsets.into_iter().map(|(id, next)| (id.to_string(), next)).collect(),
+            watermark: None,
+            closed: None,
+        }]
     }
 
     /// What the committed positions are, for the gate of the embedded broker's producer.

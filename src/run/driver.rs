@@ -14,6 +14,7 @@ use super::health::Health;
 use super::layers::{BronzeLoop, GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
 use super::wake::{Bell, Stop};
 use super::watch::{Reload, RunEnd, watch};
+use crate::checkpoint::Checkpoints;
 use crate::definition::Pipeline;
 use crate::error::{Error, Kind, Result};
 use crate::metrics;
@@ -71,6 +72,8 @@ pub struct Components {
     pub lake: Lake,
     /// The directory that declared files are relative to.
     pub project: PathBuf,
+    /// Where silver's state is saved for a fast restart, if anywhere.
+    pub checkpoints: Checkpoints,
     /// The runtime that I/O runs on.
     pub runtime: Handle,
     /// The wish to end.
@@ -85,12 +88,13 @@ pub struct Components {
 }
 
 impl Components {
-    /// Components that nobody looks into.
+    /// Components that nobody looks into and that save no state.
     pub fn new(lake: Lake, project: PathBuf, runtime: Handle, stop: Stop) -> Self {
         let health = Health::new(lake.clock().clone());
         Self {
             lake,
             project,
+            checkpoints: Checkpoints::off(),
             runtime,
             stop,
             on_bronze: None,
@@ -181,27 +185,31 @@ impl Drop for Ending<'_> {
 
 /// Turns a layer until it ends, and keeps account of how it fares.
 fn drive(
-    layer: impl LayerLoop,
-    components: &Components,
-    options: &Options,
-    upstream: Option<&Stage>,
-    downstream: Option<&Stage>,
-) -> Result<Tally> {
-    let _ending = Ending(downstream);
-    let (pipeline, name) = layer.name();
-    let pipeline = pipeline.to_owned();
-    let tally = turn_on(layer, components, options, upstream, downstream);
-    components.health.ended(&pipeline, name, tally.as_ref().err());
-    tally
-}
-
-fn turn_on(
     mut layer: impl LayerLoop,
     components: &Components,
     options: &Options,
     upstream: Option<&Stage>,
     downstream: Option<&Stage>,
 ) -> Result<Tally> {
+    let ending = Ending(downstream);
+    let (pipeline, name) = layer.name();
+    let pipeline = pipeline.to_owned();
+    let turned = turn_on(&mut layer, components, options, upstream, downstream);
+    components.health.ended(&pipeline, name, turned.as_ref().err());
+    // Nobody downstream waits for what is only for the next start.
+    drop(ending);
+    turned?;
+    layer.finish();
+    Ok(layer.tally())
+}
+
+fn turn_on(
+    layer: &mut impl LayerLoop,
+    components: &Components,
+    options: &Options,
+    upstream: Option<&Stage>,
+    downstream: Option<&Stage>,
+) -> Result<()> {
     let Components { stop, health, .. } = components;
     let (pipeline, name) = layer.name();
     let pipeline = pipeline.to_owned();
@@ -232,7 +240,7 @@ fn turn_on(
                     stage.bell.wait(seen, LOOK_EVERY);
                 }
             }
-            Ok(Turn::Ended) => return Ok(layer.tally()),
+            Ok(Turn::Ended) => return Ok(()),
             Err(error) => {
                 metrics::error(&pipeline, name, error.kind());
                 if error.kind() != Kind::Unavailable || options.once || last_turn {
@@ -247,7 +255,7 @@ fn turn_on(
             }
         }
         if last_turn {
-            return Ok(layer.tally());
+            return Ok(());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The gold layer's step: silver rows in, late rows first, then the windows that closed, with the position reached.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use serde_json::json;
@@ -7,6 +9,7 @@ use serde_json::json;
 use super::lineage::{self, Witness};
 use super::silver::rows_from;
 use super::{chunks, names, tables};
+use crate::checkpoint::TablePosition;
 use crate::clock::rfc3339;
 use crate::definition::{Gold, Pipeline, silver_schema};
 use crate::error::{Error, Kind, Result};
@@ -128,6 +131,23 @@ impl GoldLayer {
     /// The next bronze seq to fold.
     pub fn position(&self) -> i64 {
         self.position
+    }
+
+    /// Where the table and its late rows stand.
+    pub fn positions(&self) -> Vec<TablePosition> {
+        let table = |table: &Table, position, closed| TablePosition {
+            table: table.spec().path.clone(),
+            version: table.version(),
+            position,
+            offsets: BTreeMap::new(),
+            watermark: None,
+            closed,
+        };
+        let closed = Some(self.state.closed).filter(|closed| *closed > i64::MIN).map(rfc3339);
+        vec![
+            table(&self.gold, self.position, closed),
+            table(&self.late, self.late_position, None),
+        ]
     }
 
     /// Silver's position, as far as it is known.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::bronze::{BronzeLayer, Silence, no_upstream};
 use super::driver::{Components, Options};
 use super::gold::GoldLayer;
+use super::mirror::Mirror;
 use super::silver::SilverLayer;
 use super::{Lock, bronze, open};
 use crate::definition::{Pipeline, SourceKind};
@@ -40,6 +41,8 @@ pub trait LayerLoop: Send {
     fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn>;
     /// Drops what is open, so that the next turn starts from the tables.
     fn forget(&mut self);
+    /// The last thing of a run that ended well: what the next start may use, and people may read.
+    fn finish(&mut self);
     /// What was done so far.
     fn tally(&self) -> Tally;
 }
@@ -71,6 +74,7 @@ pub struct BronzeLoop<'a> {
     open: Option<(BronzeLayer, Option<Positions>)>,
     lock: Option<Lock>,
     tally: Tally,
+    mirror: Mirror<'a>,
 }
 
 impl<'a> BronzeLoop<'a> {
@@ -82,6 +86,7 @@ impl<'a> BronzeLoop<'a> {
             options,
             open: None,
             lock: None,
+            mirror: Mirror::new(components, &pipeline.name, "bronze"),
             tally: Tally {
                 layer: "bronze",
                 ..Tally::default()
@@ -166,6 +171,7 @@ impl LayerLoop for BronzeLoop<'_> {
                 began,
                 self.components,
             );
+            self.mirror.follow(|| layer.table_positions());
         }
         match (ended, done) {
             (true, _) => Ok(Turn::Ended),
@@ -176,6 +182,12 @@ impl LayerLoop for BronzeLoop<'_> {
 
     fn forget(&mut self) {
         self.open = None;
+    }
+
+    fn finish(&mut self) {
+        if let Some((layer, _)) = &self.open {
+            self.mirror.write(layer.table_positions());
+        }
     }
 
     fn tally(&self) -> Tally {
@@ -191,6 +203,7 @@ pub struct SilverLoop<'a> {
     open: Option<SilverLayer>,
     lock: Option<Lock>,
     tally: Tally,
+    mirror: Mirror<'a>,
 }
 
 impl<'a> SilverLoop<'a> {
@@ -202,6 +215,7 @@ impl<'a> SilverLoop<'a> {
             options,
             open: None,
             lock: None,
+            mirror: Mirror::new(components, &pipeline.name, "silver"),
             tally: Tally {
                 layer: "silver",
                 fates: Some(Fates::default()),
@@ -218,7 +232,11 @@ impl LayerLoop for SilverLoop<'_> {
 
     fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn> {
         let Components {
-            lake, project, runtime, ..
+            lake,
+            project,
+            checkpoints,
+            runtime,
+            ..
         } = self.components;
         let name = &self.pipeline.name;
         if last {
@@ -228,7 +246,8 @@ impl LayerLoop for SilverLoop<'_> {
             self.lock = Some(Lock::take(lake, name, "silver")?);
         }
         if self.open.is_none() {
-            self.open = runtime.block_on(SilverLayer::open(lake, project, self.pipeline, self.options.adopt))?;
+            let adopt = self.options.adopt;
+            self.open = runtime.block_on(SilverLayer::open(lake, project, checkpoints, self.pipeline, adopt))?;
         }
         let ends = upstream_done && self.options.once;
         let Some(layer) = &mut self.open else {
@@ -262,11 +281,21 @@ impl LayerLoop for SilverLoop<'_> {
             began,
             self.components,
         );
+        runtime.block_on(layer.save_state(false, lake.clock().now()));
+        self.mirror.follow(|| layer.positions());
         Ok(Turn::Progress)
     }
 
     fn forget(&mut self) {
         self.open = None;
+    }
+
+    fn finish(&mut self) {
+        if let Some(layer) = &mut self.open {
+            let Components { lake, runtime, .. } = self.components;
+            runtime.block_on(layer.save_state(true, lake.clock().now()));
+            self.mirror.write(layer.positions());
+        }
     }
 
     fn tally(&self) -> Tally {
@@ -282,6 +311,7 @@ pub struct GoldLoop<'a> {
     open: Vec<GoldLayer>,
     lock: Option<Lock>,
     tally: Tally,
+    mirror: Mirror<'a>,
 }
 
 impl<'a> GoldLoop<'a> {
@@ -293,6 +323,7 @@ impl<'a> GoldLoop<'a> {
             options,
             open: Vec::new(),
             lock: None,
+            mirror: Mirror::new(components, &pipeline.name, "gold"),
             tally: Tally {
                 layer: "gold",
                 late: Some(0),
@@ -355,6 +386,10 @@ impl LayerLoop for GoldLoop<'_> {
             }
         }
         self.tally.position = self.open.iter().map(GoldLayer::position).min().unwrap_or(0);
+        if moved {
+            self.mirror
+                .follow(|| self.open.iter().flat_map(GoldLayer::positions).collect());
+        }
         Ok(match (moved, ends) {
             (true, _) => Turn::Progress,
             (false, true) => Turn::Ended,
@@ -364,6 +399,13 @@ impl LayerLoop for GoldLoop<'_> {
 
     fn forget(&mut self) {
         self.open.clear();
+    }
+
+    fn finish(&mut self) {
+        if !self.open.is_empty() {
+            self.mirror
+                .write(self.open.iter().flat_map(GoldLayer::positions).collect());
+        }
     }
 
     fn tally(&self) -> Tally {

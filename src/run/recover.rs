@@ -26,21 +26,41 @@ pub async fn silver_state(
     bronze: &Reader,
 ) -> Result<State> {
     let mut state = State {
-        watermarks: match watermarks_in(info, position) {
-            Some(watermarks) => watermarks,
-            None => recompute_watermarks(definition, position, silver, bronze).await?,
-        },
+        watermarks: silver_watermarks(definition, position, info, silver, bronze).await?,
         ..State::default()
     };
+    remember(plan, silver, 0, position, &mut state).await?;
+    Ok(state)
+}
+
+/// The watermarks at `position`, from the newest commit's own state, or recomputed where that is gone.
+pub async fn silver_watermarks(
+    definition: &Silver,
+    position: i64,
+    info: Option<&Value>,
+    silver: &Reader,
+    bronze: &Reader,
+) -> Result<Watermarks> {
+    match watermarks_in(info, position) {
+        Some(watermarks) => Ok(watermarks),
+        None => recompute_watermarks(definition, position, silver, bronze).await,
+    }
+}
+
+/// Puts the keys of silver's rows in `[from, to)` into the state, whose watermarks are those at `to`. Returns how many
+/// they are, 0 where nothing is to be remembered.
+pub async fn remember(plan: &Plan, silver: &Reader, from: i64, to: i64, state: &mut State) -> Result<u64> {
     let columns = plan.remember_columns();
     if columns.is_empty() {
-        return Ok(state);
+        return Ok(0);
     }
-    chunks::each(silver, 0, position, &columns, i64::MIN, |_, _, rows| {
-        plan.remember(rows, &mut state)
+    let mut count = 0;
+    chunks::each(silver, from, to, &columns, i64::MIN, |_, _, rows| {
+        count += rows.num_rows() as u64;
+        plan.remember(rows, state)
     })
     .await?;
-    Ok(state)
+    Ok(count)
 }
 
 /// The watermarks in a commit's state, if it is the commit of this position.

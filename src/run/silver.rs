@@ -1,5 +1,6 @@
 //! The silver layer's step: bronze rows in, `rejects` first, then silver, both with the position they reach.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -8,10 +9,12 @@ use arrow::datatypes::Int64Type;
 use serde_json::json;
 
 use super::lineage::{self, Witness};
-use super::recover::silver_state;
 use super::references::References;
+use super::restore::{Keeper, Tables};
 use super::{names, tables};
-use crate::clock::rfc3339;
+use crate::checkpoint::snapshot::Identity;
+use crate::checkpoint::{Checkpoints, TablePosition};
+use crate::clock::{Micros, rfc3339};
 use crate::definition::Pipeline;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::bronze;
@@ -43,13 +46,21 @@ pub struct SilverLayer {
     rejects: Table,
     position: i64,
     rejects_position: i64,
+    keeper: Keeper,
 }
 
 impl SilverLayer {
-    /// Opens the layer, or none while bronze does not exist. State is rebuilt from the tables.
+    /// Opens the layer, or none while bronze does not exist. State is taken from `checkpoints` where they hold a sound
+    /// snapshot, else rebuilt from the tables.
     ///
     /// Errors: [`Kind::Definition`] where another definition wrote the tables and `adopt` is false.
-    pub async fn open(lake: &Lake, project: &Path, pipeline: &Pipeline, adopt: bool) -> Result<Option<Self>> {
+    pub async fn open(
+        lake: &Lake,
+        project: &Path,
+        checkpoints: &Checkpoints,
+        pipeline: &Pipeline,
+        adopt: bool,
+    ) -> Result<Option<Self>> {
         let name = &pipeline.name;
         let Some(bronze) = Reader::open(lake, &names::bronze_path(name), bronze::schema(), "seq").await? else {
             return Ok(None);
@@ -59,24 +70,8 @@ impl SilverLayer {
         let app = names::silver_position(name);
         let position = silver.txn(&app).unwrap_or(0);
         let rejects_position = rejects.txn(&app).unwrap_or(0);
-        let changed = silver.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str());
-        if adopt && changed && rejects_position > position {
-            return Err(Error::new(
-                Kind::Definition,
-                format!("a step of {name} from seq {position} to {rejects_position} is half committed"),
-            )
-            .with_next("run once with the old definition, so that it is finished, then apply the new one"));
-        }
-        tables::same_definition(&mut silver, adopt, position, None).await?;
-        tables::same_definition(&mut rejects, adopt, position, None).await?;
+        take_in_definition(&mut silver, &mut rejects, pipeline, adopt, [position, rejects_position]).await?;
         let generation = silver.stored().generation.clone().unwrap_or_default();
-        if rejects.stored().upstream.as_deref() != Some(generation.as_str()) {
-            return Err(Error::new(
-                Kind::Damaged,
-                format!("rejects and silver of {name} are of different replays"),
-            )
-            .with_next(format!("run `medallion replay silver -p {name}`")));
-        }
         let head = bronze.txn(&names::bronze_seq(name)).unwrap_or(0);
         if position > head {
             return Err(Error::new(
@@ -96,8 +91,16 @@ impl SilverLayer {
         let reader = Reader::open(lake, &path, plan.schema(), tables::SEQ)
             .await?
             .ok_or_else(|| Error::new(Kind::Damaged, format!("table {path} is gone")))?;
-        let state = silver_state(&plan, &pipeline.silver, position, silver.info(), &reader, &bronze).await?;
         metrics::reference(name, false);
+        let sources = Tables {
+            plan: &plan,
+            definition: &pipeline.silver,
+            table: &silver,
+            silver: &reader,
+            bronze: &bronze,
+            position,
+        };
+        let (keeper, state) = Keeper::open(checkpoints, identity(lake, name, &silver), &sources).await?;
         let mut layer = Self {
             pipeline: name.clone(),
             plan,
@@ -109,9 +112,39 @@ impl SilverLayer {
             rejects,
             position,
             rejects_position,
+            keeper,
         };
         layer.take_in_references().await?;
         Ok(Some(layer))
+    }
+
+    /// How the state was had, and what is saved of it.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Saves the state where that is due, or at the end of a run worth it. It never fails: the tables are enough.
+    pub async fn save_state(&mut self, last: bool, now: Micros) {
+        self.keeper
+            .keep(&self.state, &self.silver, self.position, last, now)
+            .await;
+    }
+
+    /// Where silver and rejects stand.
+    pub fn positions(&self) -> Vec<TablePosition> {
+        let table = |table: &Table, position, watermark| TablePosition {
+            table: table.spec().path.clone(),
+            version: table.version(),
+            position,
+            offsets: BTreeMap::new(),
+            watermark,
+            closed: None,
+        };
+        let watermark = self.state.watermarks.value().map(rfc3339);
+        vec![
+            table(&self.silver, self.position, watermark),
+            table(&self.rejects, self.rejects_position, None),
+        ]
     }
 
     /// The next bronze seq to process.
@@ -243,8 +276,52 @@ impl SilverLayer {
                 }),
             })
             .await?;
+        self.keeper.note_rows(step.silver.num_rows() as u64);
         Ok(())
     }
+}
+
+/// Whose state the snapshots of this silver table hold.
+fn identity(lake: &Lake, pipeline: &str, silver: &Table) -> Identity {
+    let stored = silver.stored();
+    Identity {
+        lake: lake.url().to_string(),
+        pipeline: pipeline.to_owned(),
+        generation: stored.generation.clone().unwrap_or_default(),
+        definition: stored.fingerprint.clone().unwrap_or_default(),
+        adopted_from: stored.adopted_from,
+    }
+}
+
+/// Refuses tables that another definition wrote, or takes the changed definition into force from their positions on;
+/// refuses tables of two replays.
+async fn take_in_definition(
+    silver: &mut Table,
+    rejects: &mut Table,
+    pipeline: &Pipeline,
+    adopt: bool,
+    [position, rejects_position]: [i64; 2],
+) -> Result<()> {
+    let name = &pipeline.name;
+    let changed = silver.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str());
+    if adopt && changed && rejects_position > position {
+        return Err(Error::new(
+            Kind::Definition,
+            format!("a step of {name} from seq {position} to {rejects_position} is half committed"),
+        )
+        .with_next("run once with the old definition, so that it is finished, then apply the new one"));
+    }
+    tables::same_definition(silver, adopt, position, None).await?;
+    tables::same_definition(rejects, adopt, position, None).await?;
+    let generation = silver.stored().generation.clone().unwrap_or_default();
+    if rejects.stored().upstream.as_deref() != Some(generation.as_str()) {
+        return Err(Error::new(
+            Kind::Damaged,
+            format!("rejects and silver of {name} are of different replays"),
+        )
+        .with_next(format!("run `medallion replay silver -p {name}`")));
+    }
+    Ok(())
 }
 
 /// Opens or makes silver, then rejects with silver's generation.

@@ -8,6 +8,7 @@ use deltalake::kernel::{Action, Add, Metadata, MetadataExt};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use futures::StreamExt;
 use serde_json::Value;
+use twox_hash::XxHash3_128;
 use uuid::Uuid;
 
 use super::commit::{Commit, INFO, commit, read_entry};
@@ -163,6 +164,15 @@ impl Table {
     /// What the table says of itself.
     pub fn stored(&self) -> &Stored {
         &self.stored
+    }
+
+    /// What the log entry of `version` hashes to, 32 hex digits; none where the log no longer has it. A table that was
+    /// set back and came there another way has another mark: every commit of ours carries an id of its own.
+    pub async fn mark(&self, version: u64) -> Result<Option<String>> {
+        let what = || format!("reading version {version} of {}", self.spec.path);
+        let entry = self.log.read_commit_entry(version).await;
+        let entry = entry.or_fail(Kind::Unavailable, what)?;
+        Ok(entry.map(|bytes| format!("{:032x}", XxHash3_128::oneshot(&bytes))))
     }
 
     /// Writes the rows and commits them with their positions. Returns the new version.

@@ -46,6 +46,8 @@ struct Span {
     high: i64,
     /// Largest value of the time column, in microseconds; none where unknown.
     newest: Option<i64>,
+    /// Rows, where the log says so.
+    rows: Option<u64>,
     size: u64,
     partition_values: HashMap<String, Option<String>>,
 }
@@ -122,6 +124,11 @@ impl Reader {
     /// Bytes of all active data files.
     pub fn bytes(&self) -> u64 {
         self.files.values().map(|span| span.size).sum()
+    }
+
+    /// Rows of all active data files; none where the log does not say it of each.
+    pub fn rows(&self) -> Option<u64> {
+        self.files.values().map(|span| span.rows).sum()
     }
 
     /// Number of active data files.
@@ -224,6 +231,7 @@ impl Reader {
         };
         let span = Span {
             newest: newest(),
+            rows: stats.as_ref().and_then(|stats| stats.get("numRecords")?.as_u64()),
             low: bound("minValues").unwrap_or(i64::MIN),
             high: bound("maxValues").unwrap_or(i64::MAX),
             size: u64::try_from(add.size).unwrap_or_default(),

@@ -18,6 +18,7 @@ mod s3;
 mod silver_properties;
 mod source_kafka;
 mod source_real_kafka;
+mod state_properties;
 mod support;
 mod tidy;
 

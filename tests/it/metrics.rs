@@ -26,6 +26,8 @@ fn are_described(body: &str) {
         ("medallion_output_rows_total", "counter"),
         ("medallion_rejected_rows_total", "counter"),
         ("medallion_late_rows_total", "counter"),
+        ("medallion_state_restores_total", "counter"),
+        ("medallion_snapshot_failures_total", "counter"),
         ("medallion_position_seq", "gauge"),
         ("medallion_last_commit_timestamp_seconds", "gauge"),
         ("medallion_layer_up", "gauge"),
@@ -102,4 +104,48 @@ fn a_running_pipeline_shows_its_counters_and_ends_cleanly_on_sigterm() {
         3,
         "{summary}"
     );
+}
+
+/// Polls a run of the project that saves silver's state at `checkpoints` until `done` likes what it shows.
+fn watched(project: &Project, checkpoints: &str, done: impl Fn(&str) -> bool) {
+    let address = free_address();
+    let child = Command::new(env!("CARGO_BIN_EXE_medallion"))
+        .args(["--project".as_ref(), project.path().as_os_str()])
+        .args(["--metrics", &address.to_string(), "--checkpoints", checkpoints, "run"])
+        .env("MEDALLION_CHECKPOINT_ROWS", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let began = Instant::now();
+    loop {
+        let body = get(address, "/metrics").unwrap_or_default();
+        if done(&body) {
+            return;
+        }
+        assert_eq!(running.0.try_wait().unwrap(), None, "medallion ended by itself");
+        assert!(began.elapsed() < PATIENCE, "not counted:\n{body}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn how_a_start_had_silvers_state_and_what_could_not_be_saved_is_counted() {
+    let project = Project::new();
+    project.add_events("a", 0..300);
+    project.write("in-the-way", b"a file");
+    let restored = |body: &str, how: &str| sample(body, "medallion_state_restores_total", &[&format!("how=\"{how}\"")]);
+    let failures = |body: &str| sample(body, "medallion_snapshot_failures_total", &["pipeline=\"view_log\""]);
+    watched(&project, "in-the-way", |body| failures(body) >= Some(1.0));
+    watched(&project, "kept", |body| {
+        let saved = project.path().join("kept/view_log");
+        let saved = std::fs::read_dir(saved).is_ok_and(|mut found| {
+            found.any(|entry| entry.unwrap().file_name().to_string_lossy().ends_with(".snapshot"))
+        });
+        saved && restored(body, "tables") == Some(1.0) && failures(body) == Some(0.0)
+    });
+    watched(&project, "kept", |body| {
+        restored(body, "snapshot") == Some(1.0) && restored(body, "previous") == Some(0.0)
+    });
 }

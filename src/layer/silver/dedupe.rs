@@ -63,6 +63,18 @@ impl Dedupe {
         }
     }
 
+    /// A later row of the key stands for it, and is forgotten already: so is the key.
+    pub(super) fn forget_before(&mut self, key: Key, seq: i64) {
+        if self.firsts.get(&key).is_some_and(|first| first.seq < seq) {
+            self.firsts.remove(&key);
+        }
+    }
+
+    /// Makes room for that many more keys.
+    pub fn reserve(&mut self, keys: usize) {
+        self.firsts.reserve(keys);
+    }
+
     /// Takes a row in, or says which accepted row it repeats.
     pub(super) fn admit(
         &mut self,

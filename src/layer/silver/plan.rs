@@ -12,7 +12,7 @@ use super::dedupe::{First, remembered};
 use super::evaluate::evaluate;
 use super::fates::Fates;
 use super::input::{Input, typed};
-use super::key::keys;
+use super::key::{Key, keys};
 use super::reference::Reference;
 use super::reject::{Reason, Rejection};
 use super::rule::{Rule, judge, shown};
@@ -122,8 +122,8 @@ impl Plan {
         names
     }
 
-    /// Puts rows of the silver table back into the memory of accepted keys, in any order and cut. Rows that the
-    /// state's watermark makes forgotten are left out.
+    /// Puts rows of the silver table back into the memory of accepted keys, in seq order and any cut. The latest row of
+    /// a key counts, and a key whose latest row the state's watermark makes forgotten is left out.
     ///
     /// # Errors
     /// `Kind::Damaged` where a column is missing, null where it must not be, or of another type.
@@ -154,9 +154,24 @@ impl Plan {
             };
             if remembered(&first, dedupe.within, watermark) {
                 state.dedupe.restore(key, first);
+            } else {
+                // An earlier definition may have accepted a second row of the key while its first is remembered by
+                // this one: the second has stood for it since.
+                state.dedupe.forget_before(key, *seq);
             }
         }
         Ok(())
+    }
+
+    /// Puts keys of a snapshot back, in any order, before any rows: as [`Plan::remember`], for rows that were hashed
+    /// already.
+    pub fn recall(&self, key: Key, first: First, state: &mut State) {
+        let Some(dedupe) = &self.definition.dedupe else {
+            return;
+        };
+        if remembered(&first, dedupe.within, state.watermarks.value()) {
+            state.dedupe.restore(key, first);
+        }
     }
 
     fn decode(&mut self, input: &Input, verdicts: &mut Verdicts) -> Result<Candidates> {

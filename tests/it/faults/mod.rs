@@ -4,6 +4,7 @@ mod declared;
 mod health;
 mod lineage;
 // The points are compiled in debug builds only, and so is what arms them.
+mod checkpoint;
 #[cfg(debug_assertions)]
 mod kill_case;
 #[cfg(debug_assertions)]

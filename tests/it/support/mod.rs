@@ -2,8 +2,8 @@
 
 pub mod command;
 pub mod faulty;
-pub mod live;
 pub mod heap;
+pub mod live;
 pub mod project;
 pub mod real_kafka;
 pub mod rows;

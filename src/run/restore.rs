@@ -1,0 +1,280 @@
+//! Silver's state beside its tables: saved now and then, and taken up again at a start.
+//!
+//! **Invariant: a state that was taken up answers as one rebuilt from the tables does.** A snapshot counts only where
+//! the silver table still has the commit that it was taken at and, beside the rows that came since, exactly the rows
+//! that it had then. Whatever else is found is said, counted and left alone; the tables are always enough.
+
+use std::time::Instant;
+
+use super::recover::{remember, silver_watermarks};
+use crate::checkpoint::snapshot::{Entry, Header, Identity, Refused};
+use crate::checkpoint::{Checkpoints, Folder, Found};
+use crate::clock::{Micros, rfc3339};
+use crate::definition::Silver;
+use crate::error::{Error, Kind, Result};
+use crate::layer::silver::{First, Plan, State};
+use crate::metrics;
+use crate::table::{Reader, Table};
+
+/// How a state was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// From the newest snapshot and the rows after it.
+    Snapshot,
+    /// From an older snapshot, the newest being of no use, and the rows after it.
+    Previous,
+    /// From the tables alone.
+    Tables,
+}
+
+impl How {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Snapshot, Self::Previous, Self::Tables];
+
+    /// Its word in logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Previous => "previous",
+            Self::Tables => "tables",
+        }
+    }
+}
+
+/// Where a state is rebuilt from.
+pub struct Tables<'a> {
+    /// Silver's definition, compiled.
+    pub plan: &'a Plan,
+    /// Silver's definition.
+    pub definition: &'a Silver,
+    /// Silver, for its log.
+    pub table: &'a Table,
+    /// Silver, for its rows.
+    pub silver: &'a Reader,
+    /// Bronze.
+    pub bronze: &'a Reader,
+    /// Silver's position.
+    pub position: i64,
+}
+
+/// The snapshots of one pipeline's silver, as its layer keeps them.
+pub struct Keeper {
+    checkpoints: Checkpoints,
+    folder: Option<Folder>,
+    identity: Identity,
+    how: How,
+    /// The position of the newest snapshot that is sound, 0 where there is none.
+    saved: i64,
+    /// The position of the last attempt: a disk that is full is not tried at each step.
+    tried: i64,
+    tried_at: Instant,
+    /// Rows of the silver table; none where its log does not say.
+    rows: Option<u64>,
+}
+
+impl Keeper {
+    /// The state at silver's position, and the keeper of its next snapshots.
+    ///
+    /// # Errors
+    /// Those of the tables. A snapshot is no reason for one.
+    pub async fn open(checkpoints: &Checkpoints, identity: Identity, tables: &Tables<'_>) -> Result<(Self, State)> {
+        let mut keeper = Self {
+            // Without dedupe the state is the watermark alone, and that rides in silver's commits.
+            folder: checkpoints
+                .of(&identity.pipeline)
+                .filter(|_| tables.definition.dedupe.is_some()),
+            checkpoints: checkpoints.clone(),
+            identity,
+            how: How::Tables,
+            saved: 0,
+            tried: 0,
+            tried_at: Instant::now(),
+            rows: tables.silver.rows(),
+        };
+        let began = Instant::now();
+        let info = tables.table.info();
+        let watermarks =
+            silver_watermarks(tables.definition, tables.position, info, tables.silver, tables.bronze).await?;
+        let mut state = State {
+            watermarks,
+            ..State::default()
+        };
+        if !keeper.take_snapshot(tables, &mut state).await? {
+            remember(tables.plan, tables.silver, 0, tables.position, &mut state).await?;
+        }
+        if tables.position > 0 {
+            metrics::state_restored(&keeper.identity.pipeline, keeper.how.word());
+            tracing::info!(
+                pipeline = keeper.identity.pipeline,
+                how = keeper.how.word(),
+                snapshot = keeper.saved,
+                position = tables.position,
+                keys = state.dedupe.len(),
+                seconds = began.elapsed().as_secs_f64(),
+                "silver's state is back"
+            );
+        }
+        Ok((keeper, state))
+    }
+
+    /// How the state was had when the layer was opened.
+    pub fn how(&self) -> How {
+        self.how
+    }
+
+    /// The position of the newest sound snapshot, 0 where there is none.
+    pub fn saved(&self) -> i64 {
+        self.saved
+    }
+
+    /// Notes rows that a step added to the silver table.
+    pub fn note_rows(&mut self, rows: u64) {
+        self.rows = self.rows.map(|before| before + rows);
+    }
+
+    /// Takes the newest snapshot that is sound; false leaves the state as it was.
+    async fn take_snapshot(&mut self, tables: &Tables<'_>, state: &mut State) -> Result<bool> {
+        let Some(folder) = self.folder.clone() else {
+            return Ok(false);
+        };
+        for (age, found) in folder.snapshots().into_iter().enumerate() {
+            match self.read(&folder, &found, tables, state).await? {
+                Ok(taken) => {
+                    *state = taken;
+                    self.saved = found.position;
+                    self.tried = found.position;
+                    self.how = if age == 0 { How::Snapshot } else { How::Previous };
+                    return Ok(true);
+                }
+                Err(refused) => {
+                    let pipeline = self.identity.pipeline.as_str();
+                    let file = found.path.display();
+                    tracing::warn!(pipeline, %file, why = %refused, "a snapshot of silver's state is not used");
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The state from one snapshot and the rows after it.
+    async fn read(
+        &self,
+        folder: &Folder,
+        found: &Found,
+        tables: &Tables<'_>,
+        before: &State,
+    ) -> Result<Result<State, Refused>> {
+        // The header first: it is short, and says of most files that are of no use that they are.
+        let header = match folder.header(found, &self.identity) {
+            Ok(header) => header,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if let Some(stale) = self.left_behind(&header, tables).await? {
+            return Ok(Err(stale));
+        }
+        let mut state = before.clone();
+        if tables
+            .definition
+            .dedupe
+            .as_ref()
+            .is_some_and(|dedupe| dedupe.within.is_none())
+        {
+            state.dedupe.reserve(usize::try_from(header.keys).unwrap_or(0));
+        }
+        let put_back = |entry: Entry| {
+            let first = First {
+                seq: entry.seq,
+                event_time: entry.event_time,
+            };
+            tables.plan.recall(entry.key, first, &mut state);
+        };
+        match folder.load(found, &self.identity, put_back) {
+            Ok(loaded) if loaded == header => {}
+            Ok(_) => return Ok(Err(Refused::Damaged("it changed while it was read"))),
+            Err(refused) => return Ok(Err(refused)),
+        }
+        let since = remember(tables.plan, tables.silver, header.position, tables.position, &mut state).await?;
+        if self.rows.is_none() || self.rows != header.rows.checked_add(since) {
+            return Ok(Err(Refused::Stale(format!(
+                "the silver table had {} rows at seq {} and {since} came since, but it has {:?} now",
+                header.rows, header.position, self.rows
+            ))));
+        }
+        Ok(Ok(state))
+    }
+
+    /// Why the table's history is not the one that the snapshot was taken in, if it is not.
+    async fn left_behind(&self, header: &Header, tables: &Tables<'_>) -> Result<Option<Refused>> {
+        if header.position > tables.position {
+            return Ok(Some(Refused::Stale(format!(
+                "it is at seq {}, past silver's position {}: the table was set back",
+                header.position, tables.position
+            ))));
+        }
+        let mark = tables.table.mark(header.version).await?;
+        if mark.as_ref() == Some(&header.mark) {
+            return Ok(None);
+        }
+        Ok(Some(Refused::Stale(format!(
+            "version {} of the silver table is {}",
+            header.version,
+            if mark.is_some() {
+                "another commit than it was"
+            } else {
+                "gone from its log"
+            }
+        ))))
+    }
+
+    /// Saves the state where that is due, or at the end of a run worth it. A failure is said and counted, no more.
+    pub async fn keep(&mut self, state: &State, table: &Table, position: i64, last: bool, now: Micros) {
+        let Some(folder) = self.folder.clone() else {
+            return;
+        };
+        let elapsed = self.tried_at.elapsed();
+        let due = match last {
+            true => self.checkpoints.worth(position - self.saved),
+            false => self.checkpoints.due(position - self.tried, state.dedupe.len(), elapsed),
+        };
+        if !due {
+            return;
+        }
+        self.tried = position;
+        self.tried_at = Instant::now();
+        let pipeline = self.identity.pipeline.clone();
+        match self.save(&folder, state, table, position, now).await {
+            Ok(()) => {
+                self.saved = position;
+                let (keys, seconds) = (state.dedupe.len(), self.tried_at.elapsed().as_secs_f64());
+                tracing::info!(pipeline, position, keys, seconds, "silver's state is saved");
+            }
+            Err(error) => {
+                metrics::snapshot_failed(&pipeline);
+                tracing::warn!(pipeline, position, %error, "silver's state is not saved; the run goes on");
+            }
+        }
+    }
+
+    async fn save(&self, folder: &Folder, state: &State, table: &Table, position: i64, now: Micros) -> Result<()> {
+        let version = table.version();
+        let unknown = |what: &str| Error::new(Kind::Unavailable, format!("silver's log does not say {what}"));
+        let header = Header {
+            identity: self.identity.clone(),
+            position,
+            version,
+            mark: table
+                .mark(version)
+                .await?
+                .ok_or_else(|| unknown("what its newest commit was"))?,
+            rows: self.rows.ok_or_else(|| unknown("how many rows the table has"))?,
+            keys: state.dedupe.len() as u64,
+            written_at: rfc3339(now),
+        };
+        let entries = state.dedupe.entries().map(|(key, first)| Entry {
+            key,
+            seq: first.seq,
+            event_time: first.event_time,
+        });
+        folder.save(&header, entries, self.saved)
+    }
+}
