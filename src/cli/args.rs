@@ -43,6 +43,10 @@ pub struct Global {
     /// The lake: a directory, file:// or s3:// URL [default: data/lake]
     #[arg(long, global = true, value_name = "URL")]
     pub lake: Option<String>,
+    /// What a commit survives once it is done: `process`, a killed process; `power`, a power cut too, by syncing to
+    /// disk. For lakes on local disk: an object store answers for its own [default: power]
+    #[arg(long, global = true, value_name = "WHAT")]
+    pub durability: Option<String>,
     /// Where /metrics is served while running, or `off` [default: 127.0.0.1:9464]
     #[arg(long, global = true, value_name = "ADDR")]
     pub metrics: Option<String>,

@@ -14,6 +14,7 @@ use crate::run::{self, Components, Layer, Options};
 pub fn run(session: &Session, command: &Run) -> Result<()> {
     let pipelines = session.pipelines(command.pipeline.as_deref())?;
     let lake = session.lake()?;
+    tracing::info!(lake = %lake.url(), durability = lake.durability(), "running");
     if let Some(address) = session.settings.metrics {
         let _guard = session.runtime.enter();
         metrics::serve(address)?;

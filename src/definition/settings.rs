@@ -22,6 +22,25 @@ pub enum LogFormat {
     Json,
 }
 
+/// What a commit on a local lake survives once it is reported as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process, however it comes; a power cut may take what the system had not yet written.
+    Process,
+    /// A power cut: files and directories are synced before they count.
+    Power,
+}
+
+impl Durability {
+    /// The word for it in settings and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Power => "power",
+        }
+    }
+}
+
 /// The settings in force.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -29,6 +48,8 @@ pub struct Settings {
     pub project: PathBuf,
     /// Where the tables are: a URL (`s3://...`, `file:///...`), or a directory, relative to the project.
     pub lake: String,
+    /// What commits on a local lake survive.
+    pub durability: Durability,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
     /// How log lines look.
@@ -44,6 +65,8 @@ pub struct Settings {
 pub struct Overrides {
     /// `--lake`.
     pub lake: Option<String>,
+    /// `--durability`.
+    pub durability: Option<String>,
     /// `--metrics`, an address or `off`.
     pub metrics: Option<String>,
     /// `--log-format`.
@@ -58,6 +81,7 @@ impl Settings {
         Self {
             project: project.to_owned(),
             lake: "data/lake".to_owned(),
+            durability: Durability::Power,
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
@@ -73,6 +97,7 @@ impl Settings {
         let mut report = Report::new(Path::new("command line"));
         let values = [
             ("lake", flags.lake),
+            ("durability", flags.durability),
             ("metrics", flags.metrics),
             ("log_format", flags.log_format),
             ("log", flags.log),
@@ -103,6 +128,15 @@ impl Settings {
                     Some("127.0.0.1:9464, or off".to_owned()),
                 ),
             },
+            "durability" => match value {
+                "process" => self.durability = Durability::Process,
+                "power" => self.durability = Durability::Power,
+                _ => report.add(
+                    at,
+                    format!("{value:?} is not a durability"),
+                    Some("process or power".to_owned()),
+                ),
+            },
             "log_format" => match value {
                 "text" => self.log_format = LogFormat::Text,
                 "json" => self.log_format = LogFormat::Json,
@@ -117,7 +151,7 @@ impl Settings {
     }
 }
 
-const KEYS: [&str; 4] = ["lake", "metrics", "log_format", "log"];
+const KEYS: [&str; 5] = ["lake", "durability", "metrics", "log_format", "log"];
 
 /// The settings of `medallion.toml`, where there is one, with `MEDALLION_*` over them.
 ///
@@ -189,6 +223,7 @@ mod tests {
     fn flags_win_over_variables_and_variables_over_the_file() {
         let folder = project("lake = \"s3://file/lake/\"\nlog = \"warn\"\nlog_format = \"json\"\nmetrics = \"off\"\n");
         let env = |name: &str| match name {
+            "MEDALLION_DURABILITY" => Some("process".to_owned()),
             "MEDALLION_LOG" => Some("debug".to_owned()),
             "MEDALLION_METRICS" => Some("127.0.0.1:1".to_owned()),
             _ => None,
@@ -199,13 +234,16 @@ mod tests {
             ("s3://file/lake", "debug")
         );
         assert_eq!(settings.log_format, LogFormat::Json);
+        assert_eq!(settings.durability, Durability::Process);
         let flags = Overrides {
             metrics: Some("off".to_owned()),
             lake: Some("here".to_owned()),
+            durability: Some("power".to_owned()),
             ..Overrides::default()
         };
         let settings = settings.with(flags).unwrap();
         assert_eq!((settings.lake.as_str(), settings.metrics), ("here", None));
+        assert_eq!(settings.durability, Durability::Power);
     }
 
     #[test]
@@ -234,13 +272,18 @@ mod tests {
     #[test]
     fn problems_of_file_and_environment_come_together() {
         let folder = project("lakes = \"x\"\nmetrics = \"nowhere\"\n[store]\naws_secret_access_key = \"abc\"\n");
-        let env = |name: &str| (name == "MEDALLION_LOG_FORMAT").then(|| "xml".to_owned());
+        let env = |name: &str| match name {
+            "MEDALLION_LOG_FORMAT" => Some("xml".to_owned()),
+            "MEDALLION_DURABILITY" => Some("forever".to_owned()),
+            _ => None,
+        };
         let error = load_settings(folder.path(), &env).unwrap_err();
         let told: Vec<_> = error.problems().iter().map(|it| (it.line, it.key.as_str())).collect();
         let expected = [
             (1, "lakes"),
             (2, "metrics"),
             (4, "store.aws_secret_access_key"),
+            (0, "MEDALLION_DURABILITY"),
             (0, "MEDALLION_LOG_FORMAT"),
         ];
         assert_eq!(told, expected);

@@ -8,6 +8,7 @@
 //! next layer, [`Rewrite`] swaps its content in one commit, [`maintain`] keeps its log and files small.
 
 mod commit;
+pub mod durable;
 mod lake;
 pub mod maintain;
 mod object;

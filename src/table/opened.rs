@@ -13,6 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::commit::{Commit, INFO, commit, read_entry};
+use super::durable::SyncFailed;
 use super::spec::{ADOPTED_CLOSED, ADOPTED_FROM, DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
 use super::write::Layout;
 use super::{Lake, TableSpec, txns};
@@ -311,7 +312,14 @@ pub(super) async fn load(log: &LogStoreRef) -> Result<Option<DeltaTable>> {
         return Ok(None);
     }
     let mut table = DeltaTable::new(log.clone());
-    table.load().await.or_fail(Kind::Damaged, what)?;
+    table.load().await.map_err(|error| {
+        let kind = if SyncFailed::caused(&error) {
+            Kind::Unavailable
+        } else {
+            Kind::Damaged
+        };
+        Error::new(kind, format!("{}: {error}", what()))
+    })?;
     Ok(Some(table))
 }
 

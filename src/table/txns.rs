@@ -23,13 +23,14 @@ pub(super) async fn all(log: &LogStoreRef, version: u64) -> Result<HashMap<Strin
     let mut newer: Vec<Vec<Action>> = Vec::new();
     let mut at = version;
     let mut txns = loop {
-        if hint == Some(at) {
-            break from_checkpoint(log, at).await?;
+        if hint == Some(at)
+            && let Some(txns) = from_checkpoint(log, at).await?
+        {
+            break txns;
         }
         match read_entry(log, at).await? {
             Some(actions) => newer.push(actions),
-            // The entries from here down were cleaned: a log checkpoint that the hint does not name must stand here.
-            None => break from_checkpoint(log, at).await?,
+            None => break below_the_entries(log, at, version).await?,
         }
         if at == 0 {
             break HashMap::new();
@@ -51,8 +52,28 @@ pub(super) fn under(txns: &HashMap<String, i64>, prefix: &str) -> Vec<(String, i
         .collect()
 }
 
-/// The `txn` column of the log checkpoint at exactly `version`, in one or several parts.
-async fn from_checkpoint(log: &LogStoreRef, version: u64) -> Result<HashMap<String, i64>> {
+/// What stands where the entries end: from `cleaned` down they are gone. The hint need not name that log checkpoint: a
+/// process may have died before it wrote the hint. A cleanup keeps the entry of its checkpoint's own version.
+async fn below_the_entries(log: &LogStoreRef, cleaned: u64, version: u64) -> Result<HashMap<String, i64>> {
+    for at in [cleaned + 1, cleaned] {
+        if at <= version
+            && let Some(txns) = from_checkpoint(log, at).await?
+        {
+            return Ok(txns);
+        }
+    }
+    Err(Error::new(
+        Kind::Damaged,
+        format!(
+            "the log of {} has neither version {cleaned} nor a log checkpoint there",
+            log.root_url()
+        ),
+    )
+    .with_next("restore the table's _delta_log"))
+}
+
+/// The `txn` column of the log checkpoint at exactly `version`, in one or several parts; none where there is none.
+async fn from_checkpoint(log: &LogStoreRef, version: u64) -> Result<Option<HashMap<String, i64>>> {
     let store = log.object_store(None);
     let what = || format!("reading the log checkpoint {version} of {}", log.root_url());
     let prefix = format!("{version:020}.checkpoint");
@@ -66,14 +87,7 @@ async fn from_checkpoint(log: &LogStoreRef, version: u64) -> Result<HashMap<Stri
         .await
         .or_fail(Kind::Unavailable, what)?;
     if parts.is_empty() {
-        return Err(Error::new(
-            Kind::Damaged,
-            format!(
-                "the log of {} has neither version {version} nor a log checkpoint there",
-                log.root_url()
-            ),
-        )
-        .with_next("restore the table's _delta_log"));
+        return Ok(None);
     }
     let mut txns = HashMap::new();
     for part in parts {
@@ -81,7 +95,7 @@ async fn from_checkpoint(log: &LogStoreRef, version: u64) -> Result<HashMap<Stri
         let bytes = file.bytes().await.or_fail(Kind::Unavailable, what)?;
         read_txn_column(bytes, &mut txns).map_err(|error| error.context(what()))?;
     }
-    Ok(txns)
+    Ok(Some(txns))
 }
 
 fn read_txn_column(bytes: bytes::Bytes, txns: &mut HashMap<String, i64>) -> Result<()> {
