@@ -46,6 +46,10 @@ pub struct Global {
     /// Where silver's state is saved for a fast restart: a local directory, or `off` [default: checkpoints]
     #[arg(long, global = true, value_name = "DIR")]
     pub checkpoints: Option<String>,
+    /// What a commit survives once it is done: `process`, a killed process; `power`, a power cut too, by syncing to
+    /// disk. For lakes on local disk: an object store answers for its own [default: power]
+    #[arg(long, global = true, value_name = "WHAT")]
+    pub durability: Option<String>,
     /// Where /metrics is served while running, or `off` [default: 127.0.0.1:9464]
     #[arg(long, global = true, value_name = "ADDR")]
     pub metrics: Option<String>,

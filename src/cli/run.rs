@@ -20,6 +20,7 @@ use crate::source::kafka::in_the_clear;
 pub fn run(session: &Session, command: &Run) -> Result<()> {
     let pipelines = session.pipelines(command.pipeline.as_deref())?;
     let lake = session.lake()?;
+    tracing::info!(lake = %lake.url(), durability = lake.durability(), "running");
     if let Some(address) = session.settings.metrics {
         if !address.ip().is_loopback() {
             tracing::warn!(

@@ -37,6 +37,7 @@ impl Session {
         let overrides = Overrides {
             lake: global.lake.clone(),
             checkpoints: global.checkpoints.clone(),
+            durability: global.durability.clone(),
             metrics: global.metrics.clone(),
             log_format: global.log_format.clone(),
             log: global.log.clone(),
@@ -75,7 +76,8 @@ impl Session {
     pub fn lake(&self) -> Result<Lake> {
         let location = self.lake_location();
         self.runtime
-            .block_on(Lake::open_with(&location, &self.settings.store, self.clock.clone()))
+            .block_on(Lake::open_with(&location, &self.settings.store, self.clock.clone()))?
+            .with_durability(self.settings.durability)
     }
 
     /// The lake for looking only: nothing is made.

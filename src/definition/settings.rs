@@ -22,6 +22,25 @@ pub enum LogFormat {
     Json,
 }
 
+/// What a commit on a local lake survives once it is reported as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process, however it comes; a power cut may take what the system had not yet written.
+    Process,
+    /// A power cut: files and directories are synced before they count.
+    Power,
+}
+
+impl Durability {
+    /// The word for it in settings and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Power => "power",
+        }
+    }
+}
+
 /// The settings in force.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -33,6 +52,8 @@ pub struct Settings {
     pub checkpoints: Option<PathBuf>,
     /// Bronze rows after which it is saved again.
     pub checkpoint_rows: i64,
+    /// What commits on a local lake survive.
+    pub durability: Durability,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
     /// How log lines look.
@@ -50,6 +71,8 @@ pub struct Overrides {
     pub lake: Option<String>,
     /// `--checkpoints`, a directory or `off`.
     pub checkpoints: Option<String>,
+    /// `--durability`.
+    pub durability: Option<String>,
     /// `--metrics`, an address or `off`.
     pub metrics: Option<String>,
     /// `--log-format`.
@@ -66,6 +89,7 @@ impl Settings {
             lake: "data/lake".to_owned(),
             checkpoints: Some(PathBuf::from("checkpoints")),
             checkpoint_rows: 1_000_000,
+            durability: Durability::Power,
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
@@ -82,6 +106,7 @@ impl Settings {
         let values = [
             ("lake", flags.lake),
             ("checkpoints", flags.checkpoints),
+            ("durability", flags.durability),
             ("metrics", flags.metrics),
             ("log_format", flags.log_format),
             ("log", flags.log),
@@ -127,6 +152,15 @@ impl Settings {
                     Some("127.0.0.1:9464, or off".to_owned()),
                 ),
             },
+            "durability" => match value {
+                "process" => self.durability = Durability::Process,
+                "power" => self.durability = Durability::Power,
+                _ => report.add(
+                    at,
+                    format!("{value:?} is not a durability"),
+                    Some("process or power".to_owned()),
+                ),
+            },
             "log_format" => match value {
                 "text" => self.log_format = LogFormat::Text,
                 "json" => self.log_format = LogFormat::Json,
@@ -141,7 +175,15 @@ impl Settings {
     }
 }
 
-const KEYS: [&str; 6] = ["lake", "checkpoints", CHECKPOINT_ROWS, "metrics", "log_format", "log"];
+const KEYS: [&str; 7] = [
+    "lake",
+    "checkpoints",
+    CHECKPOINT_ROWS,
+    "durability",
+    "metrics",
+    "log_format",
+    "log",
+];
 /// The one that is a number in the file.
 const CHECKPOINT_ROWS: &str = "checkpoint_rows";
 
@@ -218,6 +260,7 @@ mod tests {
     fn flags_win_over_variables_and_variables_over_the_file() {
         let folder = project("lake = \"s3://file/lake/\"\nlog = \"warn\"\nlog_format = \"json\"\nmetrics = \"off\"\n");
         let env = |name: &str| match name {
+            "MEDALLION_DURABILITY" => Some("process".to_owned()),
             "MEDALLION_LOG" => Some("debug".to_owned()),
             "MEDALLION_METRICS" => Some("127.0.0.1:1".to_owned()),
             _ => None,
@@ -228,13 +271,16 @@ mod tests {
             ("s3://file/lake", "debug")
         );
         assert_eq!(settings.log_format, LogFormat::Json);
+        assert_eq!(settings.durability, Durability::Process);
         let flags = Overrides {
             metrics: Some("off".to_owned()),
             lake: Some("here".to_owned()),
+            durability: Some("power".to_owned()),
             ..Overrides::default()
         };
         let settings = settings.with(flags).unwrap();
         assert_eq!((settings.lake.as_str(), settings.metrics), ("here", None));
+        assert_eq!(settings.durability, Durability::Power);
     }
 
     #[test]
@@ -286,13 +332,18 @@ mod tests {
     #[test]
     fn problems_of_file_and_environment_come_together() {
         let folder = project("lakes = \"x\"\nmetrics = \"nowhere\"\n[store]\naws_secret_access_key = \"abc\"\n");
-        let env = |name: &str| (name == "MEDALLION_LOG_FORMAT").then(|| "xml".to_owned());
+        let env = |name: &str| match name {
+            "MEDALLION_LOG_FORMAT" => Some("xml".to_owned()),
+            "MEDALLION_DURABILITY" => Some("forever".to_owned()),
+            _ => None,
+        };
         let error = load_settings(folder.path(), &env).unwrap_err();
         let told: Vec<_> = error.problems().iter().map(|it| (it.line, it.key.as_str())).collect();
         let expected = [
             (1, "lakes"),
             (2, "metrics"),
             (4, "store.aws_secret_access_key"),
+            (0, "MEDALLION_DURABILITY"),
             (0, "MEDALLION_LOG_FORMAT"),
         ];
         assert_eq!(told, expected);

@@ -13,6 +13,7 @@ use object_store::{Error as StoreError, ObjectStoreExt};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::durable::SyncFailed;
 use crate::error::{Context, Error, Kind, Result};
 
 /// Puts with an unknown outcome that left no entry are tried this often before the next start decides.
@@ -184,6 +185,7 @@ pub(super) async fn commit(log: &LogStoreRef, mut version: u64, commit: &Commit<
         let error = match put {
             Ok(()) => return Ok(target),
             Err(TransactionError::VersionAlreadyExists(_)) => None,
+            Err(error) if SyncFailed::caused(&error) => return Err(unsynced(commit.table, target, &error)),
             Err(error) => Some(error),
         };
         // Whatever the store said, the entry itself decides: ours, someone else's, or not there.
@@ -206,6 +208,19 @@ pub(super) async fn commit(log: &LogStoreRef, mut version: u64, commit: &Commit<
             Err(read_error) => return Err(read_error.context(format!("after an unclear commit of {}", commit.table))),
         }
     }
+}
+
+/// A disk that failed to sync may still answer that all is there, so nobody looks and nothing is tried again: the
+/// rows come once more in new files.
+fn unsynced(table: &str, target: u64, error: &TransactionError) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        format!("committing version {target} of {table}, which may be there or not: {error}"),
+    )
+    .with_next(
+        "look at the disk, then start again: nothing that was committed is lost; a file system that cannot sync needs \
+         durability = \"process\"",
+    )
 }
 
 fn moved(table: &str, version: u64) -> Error {

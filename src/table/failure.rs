@@ -7,6 +7,7 @@ use std::fmt::Display;
 
 use object_store::Error as StoreError;
 
+use super::durable::SyncFailed;
 use crate::error::{Error, Kind, Result};
 
 /// How Delta's kernel shows an error of the store: it is in the text only, not among the error's sources.
@@ -26,6 +27,9 @@ impl<T, E: StdError + 'static> Reading<T> for std::result::Result<T, E> {
 }
 
 fn kind(error: &(dyn StdError + 'static)) -> Kind {
+    if SyncFailed::caused(error) {
+        return Kind::Unavailable;
+    }
     let mut at = Some(error);
     while let Some(error) = at {
         if let Some(store) = error.downcast_ref::<StoreError>() {

@@ -12,8 +12,10 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, Pu
 use url::Url;
 use uuid::Uuid;
 
+use super::durable::{Durable, LocalDisk, sync_above};
 use crate::clock::Clock;
 use crate::definition::Secret;
+use crate::definition::settings::Durability;
 use crate::error::{Context, Error, Kind, Result};
 
 /// The root of all tables and the store behind it.
@@ -23,6 +25,7 @@ pub struct Lake {
     root: Arc<dyn ObjectStore>,
     clock: Clock,
     writer: Arc<str>,
+    durability: Durability,
 }
 
 impl Lake {
@@ -65,8 +68,6 @@ impl Lake {
                 );
             }
         };
-        #[cfg(debug_assertions)]
-        let root = super::failing::watched(root, &url_path(&url));
         Ok(Self::with_store(url, root, clock))
     }
 
@@ -78,6 +79,31 @@ impl Lake {
             root,
             clock,
             writer: writer.into(),
+            durability: Durability::Process,
+        }
+    }
+
+    /// The same lake, under which commits survive what `durability` says; as opened they survive the process. It
+    /// changes something on local disk only: what a remote store has answered is safe, and memory never is.
+    ///
+    /// Errors: [`Kind::Unavailable`] where the lake's directory cannot be synced.
+    pub fn with_durability(mut self, durability: Durability) -> Result<Self> {
+        let directory = self.local_path();
+        if let (Some(directory), Durability::Power) = (directory, durability) {
+            let root = url_path(&self.url);
+            sync_above(&root).or_fail(Kind::Unavailable, || format!("the lake {}", directory.display()))?;
+            self.root = Arc::new(Durable::new(self.root, Arc::new(LocalDisk), root));
+            self.durability = durability;
+        }
+        Ok(self)
+    }
+
+    /// What commits survive: `process` or `power`; `store` where a remote store answers for it, `none` in memory.
+    pub fn durability(&self) -> &'static str {
+        match self.url.scheme() {
+            "file" => self.durability.name(),
+            "memory" => "none",
+            _ => "store",
         }
     }
 
@@ -105,7 +131,15 @@ impl Lake {
 
     /// The store rooted at the lake, for small files beside the tables.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
-        Arc::new(PrefixStore::new(self.root.clone(), url_path(&self.url)))
+        Arc::new(PrefixStore::new(self.root(), url_path(&self.url)))
+    }
+
+    /// The whole store; with the kill points around everything else where there are any.
+    fn root(&self) -> Arc<dyn ObjectStore> {
+        #[cfg(debug_assertions)]
+        return super::failing::watched(self.root.clone(), &url_path(&self.url));
+        #[cfg(not(debug_assertions))]
+        self.root.clone()
     }
 
     /// The URL of the table at `path`, relative to the lake: `view_log/bronze`.
@@ -118,13 +152,8 @@ impl Lake {
     /// The log store of the table at `path`.
     pub(super) fn log_store(&self, path: &str) -> Result<LogStoreRef> {
         let url = self.table_url(path)?;
-        let prefixed = Arc::new(PrefixStore::new(self.root.clone(), url_path(&url)));
-        Ok(default_logstore(
-            prefixed,
-            self.root.clone(),
-            &url,
-            &StorageConfig::default(),
-        ))
+        let prefixed = Arc::new(PrefixStore::new(self.root(), url_path(&url)));
+        Ok(default_logstore(prefixed, self.root(), &url, &StorageConfig::default()))
     }
 
     /// Proves that the store refuses to create a key that exists.

@@ -8,6 +8,7 @@
 //! next layer, [`Rewrite`] swaps its content in one commit, [`maintain`] keeps its log and files small.
 
 mod commit;
+pub mod durable;
 #[cfg(debug_assertions)]
 mod failing;
 mod failure;
