@@ -1,10 +1,14 @@
 //! What several tests need.
 
+pub mod bucket;
 pub mod command;
 pub mod faulty;
+pub mod plain;
 pub mod project;
 pub mod real_kafka;
 pub mod rows;
 pub mod s3;
+pub mod stopped;
 pub mod tamper;
+pub mod tier;
 pub mod view_log;
