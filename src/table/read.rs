@@ -205,6 +205,11 @@ impl Reader {
         for add in active_files(&table)? {
             self.insert(add)?;
         }
+        // The snapshot comes from a list, which may be behind; a replay of what it shows would set the tables back.
+        while let Some(actions) = read_entry(&self.log, self.version + 1).await? {
+            self.version += 1;
+            self.apply(actions)?;
+        }
         Ok(true)
     }
 

@@ -14,3 +14,10 @@ mod kill_replay;
 #[cfg(debug_assertions)]
 mod kill_signals;
 mod untrusted;
+mod invariants;
+mod processes;
+mod scenario;
+mod store;
+mod together;
+mod writers;
+mod zombies;

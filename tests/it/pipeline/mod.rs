@@ -1,7 +1,6 @@
 //! The whole pipeline, from files to gold, in memory or on disk; no broker.
 
 mod command_line;
-mod crashes;
 mod fencing;
 mod kills;
 mod layers;

@@ -1,13 +1,16 @@
 //! What several tests need.
 
+pub mod bucket;
 pub mod command;
 pub mod faulty;
 pub mod heap;
 pub mod live;
+pub mod plain;
 pub mod project;
 pub mod real_kafka;
 pub mod rows;
 pub mod s3;
+pub mod stopped;
 pub mod tamper;
 pub mod tier;
 pub mod view_log;

@@ -94,6 +94,14 @@ impl Project {
         file.write_all(&lines(events)).unwrap();
     }
 
+    /// Makes `input/<file>` the first `count` generated events, all at once: a process may be reading it.
+    pub fn grow(&self, file: &str, count: u64) {
+        let unfinished = self.path().join("unfinished");
+        fs::create_dir_all(self.path().join("input")).unwrap();
+        fs::write(&unfinished, lines(0..count)).unwrap();
+        fs::rename(unfinished, self.path().join("input").join(file)).unwrap();
+    }
+
     /// The pipeline as declared now.
     pub fn pipeline(&self) -> Pipeline {
         load_one(self.path(), PIPELINE, &|_| None).unwrap()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,6 +19,8 @@ use s3s::{S3Request, S3Result};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+use super::bucket::{Bucket, Watch};
 
 /// The one bucket.
 pub const BUCKET: &str = "bucket";
@@ -37,6 +40,7 @@ pub struct Server {
     address: SocketAddr,
     _root: TempDir,
     runtime: Option<Runtime>,
+    watch: Arc<Mutex<Option<Watch>>>,
 }
 
 impl Server {
@@ -44,7 +48,9 @@ impl Server {
     pub fn start(conditional_put: ConditionalPut) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join(BUCKET)).unwrap();
-        let mut service = S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
+        let watch = Arc::<Mutex<Option<Watch>>>::default();
+        let files = FileSystem::new(root.path()).unwrap();
+        let mut service = S3ServiceBuilder::new(Bucket::new(files, watch.clone()));
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         service.set_access(Access { conditional_put });
         let service = service.build();
@@ -72,7 +78,18 @@ impl Server {
             address,
             _root: root,
             runtime: Some(runtime),
+            watch,
         }
+    }
+
+    /// Shows every request from now on to `watch`.
+    pub fn watch(&self, watch: Watch) {
+        *self.watch.lock().unwrap() = Some(watch);
+    }
+
+    /// Shows no request to anyone any more.
+    pub fn unwatch(&self) {
+        *self.watch.lock().unwrap() = None;
     }
 
     /// The `[store]` options that reach it.
