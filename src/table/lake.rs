@@ -12,6 +12,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, Pu
 use url::Url;
 use uuid::Uuid;
 
+use super::in_turn::InTurn;
 use crate::clock::Clock;
 use crate::definition::Secret;
 use crate::error::{Context, Error, Kind, Result};
@@ -65,6 +66,7 @@ impl Lake {
                 );
             }
         };
+        let root: Arc<dyn ObjectStore> = InTurn::new(root);
         #[cfg(debug_assertions)]
         let root = super::failing::watched(root, &url_path(&url));
         Ok(Self::with_store(url, root, clock))

@@ -10,6 +10,7 @@
 mod commit;
 #[cfg(debug_assertions)]
 mod failing;
+mod in_turn;
 mod lake;
 pub mod maintain;
 mod object;

@@ -1,5 +1,7 @@
 //! The fault suite: what must hold whatever breaks.
 
+mod few_files;
+
 // The points are compiled in debug builds only, and so is what arms them.
 #[cfg(debug_assertions)]
 mod kill_case;
