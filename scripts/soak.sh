@@ -7,12 +7,12 @@
 #
 # Settings (environment): MEDALLION_BIN, MEDALLION_SEED (which dice fall; printed, give it again to replay), MEDALLION_SOAK_RATE
 # (1000 events a second), MEDALLION_SOAK_PARTITIONS (6), MEDALLION_SOAK_KAFKA_PORT (39092), MEDALLION_SOAK_DIR (a new temporary
-# directory, removed at the end), and the ceilings MEDALLION_SOAK_RSS_MIB (512: resident memory of any process),
-# MEDALLION_SOAK_FDS (256: its open files), MEDALLION_SOAK_SLOPE (64: MiB an hour by which resident memory may grow, judged from
-# SLOPE_FROM seconds on over the later two thirds).
+# directory, removed at the end), and the ceilings, of the debug build: MEDALLION_SOAK_RSS_MIB (768: resident memory of any process at
+# its peak, all layers in one included), MEDALLION_SOAK_FDS (128: its open files), MEDALLION_SOAK_SLOPE (64: MiB an hour by which resident
+# memory may grow from one process to the next of its kind, over the later two thirds of a soak of an hour or more).
 set -Eeuo pipefail
 
-SLOPE_FROM=900
+SLOPE_FROM=3600
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=$(dirname "$here")
 target=${CARGO_TARGET_DIR:-$project/target}
@@ -21,8 +21,8 @@ seconds=${1:-120}
 seed=${MEDALLION_SEED:-$((EPOCHSECONDS % 32768))}
 rate=${MEDALLION_SOAK_RATE:-1000}
 partitions=${MEDALLION_SOAK_PARTITIONS:-6}
-rss_max=${MEDALLION_SOAK_RSS_MIB:-512}
-fds_max=${MEDALLION_SOAK_FDS:-256}
+rss_max=${MEDALLION_SOAK_RSS_MIB:-768}
+fds_max=${MEDALLION_SOAK_FDS:-128}
 slope_max=${MEDALLION_SOAK_SLOPE:-64}
 export MEDALLION_KAFKA_PORT=${MEDALLION_SOAK_KAFKA_PORT:-39092}
 export MEDALLION_KAFKA_CONTROLLER_PORT=$((MEDALLION_KAFKA_PORT + 1))
@@ -243,10 +243,12 @@ switch_mode() {
 
 table_ready() { compgen -G "$lake/view_log/$1/_delta_log/*.json" >/dev/null; }
 
-# MiB an hour by which memory grows: least squares over processes old enough to have opened their state.
+# MiB an hour by which memory grows: least squares, each layer about its own mean, over processes old enough to have opened their
+# state.
 slope() {
-    awk -v from="$(($1 / 3))" '$1 >= from && $4 >= 5 { n++; sx += $1; sy += $5; sxx += $1 * $1; sxy += $1 * $5 }
-        END { d = n * sxx - sx * sx; printf "%.1f", (n > 2 && d > 0) ? (n * sxy - sx * sy) / d * 3600 / 1024 : 0 }' "$samples"
+    awk -v from="$(($1 / 3))" '$1 >= from && $4 >= 5 { n[$2]++; x[$2] += $1; y[$2] += $5; xx[$2] += $1 * $1; xy[$2] += $1 * $5 }
+        END { for (k in n) { both += xy[k] - x[k] * y[k] / n[k]; own += xx[k] - x[k] * x[k] / n[k] }
+              printf "%.1f", own > 0 ? both / own * 3600 / 1024 : 0 }' "$samples"
 }
 
 # The whole topic as Kafka's own consumer prints it, a file per partition.
@@ -319,7 +321,8 @@ say "$commits commits, $sampled looks at the processes"
 awk '{ if ($6 > high) high = $6; if ($7 > fds) fds = $7 }
     END { printf "soak: at most %.0f MiB resident and %d open files\n", high / 1024, fds }' "$samples"
 grown=$(slope "$said")
-say "slope $grown MiB/h after warm-up"
+((said >= SLOPE_FROM)) && judged="the ceiling is $slope_max" || judged="judged from $SLOPE_FROM s on"
+say "slope $grown MiB/h after warm-up, $judged"
 if ((said >= SLOPE_FROM)); then
     awk -v grown="$grown" -v max="$slope_max" 'BEGIN { exit !(grown <= max) }' || fail "memory grows by $grown MiB/h; the ceiling is $slope_max"
 fi

@@ -13,6 +13,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::durable::{Durable, LocalDisk, sync_above};
+use super::in_turn::InTurn;
 use crate::clock::Clock;
 use crate::definition::Secret;
 use crate::definition::settings::Durability;
@@ -68,6 +69,7 @@ impl Lake {
                 );
             }
         };
+        let root: Arc<dyn ObjectStore> = InTurn::new(root);
         Ok(Self::with_store(url, root, clock))
     }
 

@@ -12,6 +12,7 @@ pub mod durable;
 #[cfg(debug_assertions)]
 mod failing;
 mod failure;
+mod in_turn;
 mod lake;
 pub mod maintain;
 mod object;

@@ -1,10 +1,11 @@
 //! The fault suite: what must hold whatever breaks.
 
-mod declared;
-mod health;
-mod lineage;
-// The points are compiled in debug builds only, and so is what arms them.
 mod checkpoint;
+mod declared;
+mod few_files;
+mod health;
+mod invariants;
+// The kill points are compiled in debug builds only, and so is what arms them.
 #[cfg(debug_assertions)]
 mod kill_case;
 #[cfg(debug_assertions)]
@@ -13,11 +14,12 @@ mod kill_points;
 mod kill_replay;
 #[cfg(debug_assertions)]
 mod kill_signals;
-mod untrusted;
-mod invariants;
+mod lineage;
+
 mod processes;
 mod scenario;
 mod store;
 mod together;
+mod untrusted;
 mod writers;
 mod zombies;
