@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seconds=${1:-45}
 shift || true
-all=(decode definition log)
+all=(checkpoint decode definition log)
 targets=("${@:-${all[@]}}")
 seed=${MEDALLION_SEED:-20240601}
 target_dir=${CARGO_TARGET_DIR:-target}

@@ -11,6 +11,7 @@
 //! | B2 B3 B4 | bronze's store: data file torn; written and no commit; commit put and its answer lost |
 //! | B7 | any table made and nothing appended yet |
 //! | S1 S2 S4 S5 | silver: range read; state changed and nothing written; rejects committed and silver not; both committed |
+//! | S6 S7 S8 | snapshot of silver's state: half written; named and its directory not synced; an older one deleted |
 //! | S3 | silver's store: data file written and no commit |
 //! | G1 G4 G6 | gold: windows closed in memory; committed; late rows committed and gold not |
 //! | G2 G3 | gold's store: data file written and no commit; commit put and its answer lost |
@@ -32,9 +33,9 @@ use std::time::Duration;
 pub const VARIABLE: &str = "MEDALLION_FAILPOINT";
 
 /// All points.
-pub const POINTS: [&str; 28] = [
-    "B1", "B2", "B3", "B4", "B5", "B6", "B7", "S1", "S2", "S3", "S4", "S5", "G1", "G2", "G3", "G4", "G6", "R1", "R2",
-    "R3", "M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8",
+pub const POINTS: [&str; 31] = [
+    "B1", "B2", "B3", "B4", "B5", "B6", "B7", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "G1", "G2", "G3", "G4",
+    "G6", "R1", "R2", "R3", "M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8",
 ];
 
 #[derive(Debug, PartialEq, Eq)]

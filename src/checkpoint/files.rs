@@ -123,6 +123,8 @@ impl Folder {
     /// Gives the finished file its name.
     fn publish(&self, unfinished: &Path, target: &Path) -> io::Result<()> {
         fs::rename(unfinished, target)?;
+        #[cfg(debug_assertions)]
+        crate::failpoint::hit("S7");
         sync_directory(&self.path)
     }
 
@@ -132,6 +134,8 @@ impl Folder {
         for found in self.snapshots() {
             if found != *newest && found.position != previous {
                 remove(&found.path)?;
+                #[cfg(debug_assertions)]
+                crate::failpoint::hit("S8");
             }
         }
         Ok(())
@@ -181,6 +185,8 @@ fn open(path: &Path) -> Result<(File, u64), Refused> {
 
 fn write_unfinished(path: &Path, header: &Header, entries: impl Iterator<Item = Entry>) -> io::Result<()> {
     let writer = snapshot::write_front(private_file(path)?, header)?;
+    #[cfg(debug_assertions)]
+    crate::failpoint::hit("S6");
     let file = writer.finish(entries)?;
     file.sync_all()
 }

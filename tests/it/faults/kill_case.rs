@@ -277,6 +277,8 @@ pub fn again(case: &impl fmt::Display) -> String {
 fn project(events: std::ops::Range<u64>) -> Project {
     let project = Project::new(45, 50);
     project.events("a.ndjson", events);
+    // A snapshot of silver's state with nearly every step of silver.
+    project.write("medallion.toml", "checkpoint_rows = 40\n");
     // One partition per gold commit: the same code, fewer files.
     let gold = project.read("layers/view_log/gold.toml");
     let partitions = "partition_by = [\"network_id\", \"minute_timestamp\"]";

@@ -13,7 +13,7 @@ use crate::support::rows::rows;
 use crate::support::tier::pick;
 
 /// Later passings: another table, or amid the work. Of a replay's swaps each is one: rejects, silver, late, gold.
-const LATER: [(&str, &[u32]); 28] = [
+const LATER: [(&str, &[u32]); 31] = [
     ("B1", &[3]),
     ("B2", &[3]),
     ("B3", &[3]),
@@ -26,6 +26,9 @@ const LATER: [(&str, &[u32]); 28] = [
     ("S3", &[3]),
     ("S4", &[3]),
     ("S5", &[3]),
+    ("S6", &[2]),
+    ("S7", &[2]),
+    ("S8", &[2]),
     ("G1", &[3]),
     ("G2", &[3]),
     ("G3", &[3]),

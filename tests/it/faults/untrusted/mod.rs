@@ -1,6 +1,6 @@
 //! What others send, declare and ask: no input of theirs stops, fills, leaves or gives away anything.
 //!
-//! [`payload`], [`declared`] and [`log`] are the bodies of the fuzz targets in `fuzz/fuzz_targets`. Here they run on the
+//! [`payload`], [`declared`], [`snapshot`] and [`log`] are the bodies of the fuzz targets in `fuzz/fuzz_targets`. Here they run on the
 //! targets' seeds and on seeded mutations of them, within `cargo test`; `scripts/fuzz.sh` lets coverage guide them.
 
 mod bounds;
@@ -12,6 +12,7 @@ mod paths;
 mod payload;
 mod query;
 mod secrets;
+mod snapshot;
 
 use crate::support::heap::most_held;
 use crate::support::tier;
@@ -43,6 +44,13 @@ fn any_payload_has_one_fate_within_a_multiple_of_its_length() {
 #[test]
 fn any_declaration_is_accepted_or_refused_in_words() {
     survive("definition", tier::pick(250, 3_000, 60_000), declared::check);
+}
+
+#[test]
+fn any_snapshot_is_refused_or_is_what_was_written_within_a_multiple_of_its_length() {
+    survive("checkpoint", tier::pick(2_000, 20_000, 400_000), |case| {
+        snapshot::check(case, |work| most_held(work).1);
+    });
 }
 
 #[test]
