@@ -1,11 +1,16 @@
-//! How much a test does: `MEDALLION_TIER` is `quick` (default), `full`, `hour` or `soak`.
+//! How much a test that enumerates does, and where its dice start.
 
-/// The size of the tier in force; `soak` counts as `hour`.
+/// One of three sizes by `MEDALLION_TIER`: `quick` (the default), `full`, `hour`; `soak` counts as `hour`.
 pub fn pick<T: Copy>(quick: T, full: T, hour: T) -> T {
     match std::env::var("MEDALLION_TIER").as_deref() {
         Err(_) | Ok("quick") => quick,
         Ok("full") => full,
         Ok("hour" | "soak") => hour,
-        Ok(other) => panic!("MEDALLION_TIER={other}: wanted is quick, full, hour or soak"),
+        Ok(other) => panic!("MEDALLION_TIER is quick, full, hour or soak, not {other:?}"),
     }
+}
+
+/// `MEDALLION_SEED`, or a constant.
+pub fn seed() -> u64 {
+    std::env::var("MEDALLION_SEED").map_or(20_261_121, |text| text.parse().expect("MEDALLION_SEED is a number"))
 }
