@@ -312,13 +312,9 @@ pub(super) async fn load(log: &LogStoreRef) -> Result<Option<DeltaTable>> {
         return Ok(None);
     }
     let mut table = DeltaTable::new(log.clone());
-    table.load().await.map_err(|error| {
-        let kind = if SyncFailed::caused(&error) {
-            Kind::Unavailable
-        } else {
-            Kind::Damaged
-        };
-        Error::new(kind, format!("{}: {error}", what()))
+    table.load().await.map_err(|error| match SyncFailed::caused(&error) {
+        true => Error::new(Kind::Unavailable, format!("{}: {error}", what())).with_next(SyncFailed::NEXT),
+        false => Error::new(Kind::Damaged, format!("{}: {error}", what())),
     })?;
     Ok(Some(table))
 }

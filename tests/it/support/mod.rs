@@ -1,10 +1,14 @@
 //! What several tests need.
 
 pub mod command;
+pub mod disk;
 pub mod faulty;
+pub mod image;
 pub mod project;
 pub mod real_kafka;
 pub mod rows;
 pub mod s3;
 pub mod tamper;
+pub mod tier;
+pub mod trace;
 pub mod view_log;

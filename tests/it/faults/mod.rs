@@ -1,0 +1,5 @@
+//! The fault suite: what must hold whatever breaks.
+
+mod power;
+mod power_cost;
+mod power_traced;
