@@ -217,10 +217,7 @@ fn unsynced(table: &str, target: u64, error: &TransactionError) -> Error {
         Kind::Unavailable,
         format!("committing version {target} of {table}, which may be there or not: {error}"),
     )
-    .with_next(
-        "look at the disk, then start again: nothing that was committed is lost; a file system that cannot sync needs \
-         durability = \"process\"",
-    )
+    .with_next(SyncFailed::NEXT)
 }
 
 fn moved(table: &str, version: u64) -> Error {

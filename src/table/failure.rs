@@ -22,7 +22,13 @@ pub(super) trait Reading<T> {
 
 impl<T, E: StdError + 'static> Reading<T> for std::result::Result<T, E> {
     fn or_unreadable<D: Display>(self, what: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|error| Error::new(kind(&error), format!("{}: {error}", what())))
+        self.map_err(|error| {
+            let told = Error::new(kind(&error), format!("{}: {error}", what()));
+            match SyncFailed::caused(&error) {
+                true => told.with_next(SyncFailed::NEXT),
+                false => told,
+            }
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, Pu
 use url::Url;
 use uuid::Uuid;
 
-use super::durable::{Durable, LocalDisk, sync_above};
+use super::durable::{Durable, LocalDisk, SyncFailed, sync_above};
 use super::in_turn::InTurn;
 use crate::clock::Clock;
 use crate::definition::Secret;
@@ -93,7 +93,9 @@ impl Lake {
         let directory = self.local_path();
         if let (Some(directory), Durability::Power) = (directory, durability) {
             let root = url_path(&self.url);
-            sync_above(&root).or_fail(Kind::Unavailable, || format!("the lake {}", directory.display()))?;
+            sync_above(&root)
+                .or_fail(Kind::Unavailable, || format!("the lake {}", directory.display()))
+                .map_err(|error| error.with_next(SyncFailed::NEXT))?;
             self.root = Arc::new(Durable::new(self.root, Arc::new(LocalDisk), root));
             self.durability = durability;
         }

@@ -92,6 +92,10 @@ pub struct SyncFailed {
 }
 
 impl SyncFailed {
+    /// What to do about it.
+    pub(in crate::table) const NEXT: &str = "look at the disk, then start again: nothing that was committed is lost; a \
+        file system that cannot sync needs durability = \"process\"";
+
     /// The failure of the sync of `at`.
     pub(super) fn new(at: &Path, why: impl fmt::Display) -> Self {
         Self {

@@ -16,6 +16,9 @@ mod kill_replay;
 mod kill_signals;
 mod lineage;
 
+mod power;
+mod power_cost;
+mod power_traced;
 mod processes;
 mod scenario;
 mod store;

@@ -54,7 +54,8 @@ pub fn ended(child: Child) -> Said {
     said(child.wait_with_output().unwrap())
 }
 
-fn said(output: Output) -> Said {
+/// What a process said.
+pub fn said(output: Output) -> Said {
     Said {
         code: output.status.code(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),

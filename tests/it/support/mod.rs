@@ -2,10 +2,12 @@
 
 pub mod bucket;
 pub mod command;
+pub mod disk;
 pub mod faulty;
 pub mod heap;
 pub mod live;
 pub mod plain;
+pub mod image;
 pub mod project;
 pub mod real_kafka;
 pub mod rows;
@@ -13,4 +15,5 @@ pub mod s3;
 pub mod stopped;
 pub mod tamper;
 pub mod tier;
+pub mod trace;
 pub mod view_log;
