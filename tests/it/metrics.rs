@@ -25,7 +25,7 @@ fn free_address() -> SocketAddr {
 }
 
 /// The body of `GET path`, or none while nobody answers.
-fn get(address: SocketAddr, path: &str) -> Option<String> {
+pub fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     write!(
@@ -41,7 +41,7 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
 }
 
 /// The value of the sample of `name` that has all `labels`.
-fn sample(body: &str, name: &str, labels: &[&str]) -> Option<f64> {
+pub fn sample(body: &str, name: &str, labels: &[&str]) -> Option<f64> {
     body.lines()
         .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')))
         .find(|line| labels.iter().all(|label| line.contains(label)))
@@ -55,6 +55,8 @@ fn are_described(body: &str) {
         ("medallion_output_rows_total", "counter"),
         ("medallion_rejected_rows_total", "counter"),
         ("medallion_late_rows_total", "counter"),
+        ("medallion_source_rebuilds_total", "counter"),
+        ("medallion_source_stalled", "gauge"),
         ("medallion_position_seq", "gauge"),
         ("medallion_last_commit_timestamp_seconds", "gauge"),
         ("medallion_step_duration_seconds", "histogram"),
