@@ -2,9 +2,12 @@
 
 pub mod command;
 pub mod faulty;
+pub mod own_kafka;
 pub mod project;
+pub mod proxy;
 pub mod real_kafka;
 pub mod rows;
 pub mod s3;
 pub mod tamper;
+pub mod tier;
 pub mod view_log;

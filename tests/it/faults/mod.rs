@@ -1,0 +1,3 @@
+//! The fault suite: what must hold whatever breaks.
+
+mod kafka;
