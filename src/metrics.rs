@@ -65,6 +65,14 @@ fn describe() {
         "medallion_snapshot_failures_total",
         "Snapshots of silver's state that could not be written"
     );
+    describe_counter!(
+        "medallion_source_rebuilds_total",
+        "Times a source was opened anew because it had more and gave none of it"
+    );
+    describe_gauge!(
+        "medallion_source_stalled",
+        "1 from when a source is found to give nothing of what it has until it gives something, else 0"
+    );
     describe_gauge!("medallion_position_seq", "Next bronze seq of a layer");
     describe_gauge!("medallion_last_commit_timestamp_seconds", "When a layer last committed");
     describe_gauge!(
@@ -97,6 +105,10 @@ fn describe() {
 pub fn layer_started(pipeline: &str, layer: &'static str) {
     counter!("medallion_input_rows_total", labels(pipeline, layer)).increment(0);
     counter!("medallion_output_rows_total", labels(pipeline, layer)).increment(0);
+    if layer == "bronze" {
+        counter!("medallion_source_rebuilds_total", "pipeline" => pipeline.to_owned()).increment(0);
+        source_stalled(pipeline, false);
+    }
     if layer == "gold" {
         counter!("medallion_late_rows_total", labels(pipeline, layer)).increment(0);
     }
@@ -153,6 +165,16 @@ pub fn step_done(step: &StepDone<'_>) {
     gauge!("medallion_position_seq", labels()).set(step.position as f64);
     gauge!("medallion_last_commit_timestamp_seconds", labels()).set(step.now as f64 / 1e6);
     histogram!("medallion_step_duration_seconds", labels()).record(step.seconds);
+}
+
+/// Notes that a stalled source was opened anew.
+pub fn source_rebuilt(pipeline: &str) {
+    counter!("medallion_source_rebuilds_total", "pipeline" => pipeline.to_owned()).increment(1);
+}
+
+/// Notes whether a source gives nothing of what it has.
+pub fn source_stalled(pipeline: &str, stalled: bool) {
+    gauge!("medallion_source_stalled", "pipeline" => pipeline.to_owned()).set(f64::from(u8::from(stalled)));
 }
 
 /// Notes records that silver rejected for one reason.

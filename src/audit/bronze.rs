@@ -98,7 +98,8 @@ impl Walk {
             // Looked up by reference first: a key is made only for a partition not seen before.
             let next = match self.next_offset.get_mut(&(topic.to_owned(), partition)) {
                 Some(next) => next,
-                None => self.next_offset.entry((topic.to_owned(), partition)).or_insert(0),
+                // Where a topic begins that has lost its beginning before we came is nobody's hole.
+                None => self.next_offset.entry((topic.to_owned(), partition)).or_insert(offset),
             };
             if offset < *next {
                 report.find(
@@ -108,6 +109,8 @@ impl Walk {
                 self.broken = true;
                 return Ok(());
             }
+            report.holes += i64::from(offset > *next);
+            report.offsets_without_record += offset - *next;
             *next = offset + 1;
         }
         Ok(())
@@ -119,14 +122,18 @@ impl Walk {
             return;
         };
         if let (Reason::Gap, Some(gap)) = (tick.reason, tick.gap) {
-            report
-                .gaps
-                .push(format!("{} from offset {} to {}", gap.partition, gap.from, gap.to));
+            report.gaps.push(gap.to_string());
             if let Some((topic, partition)) = gap.partition.rsplit_once('/')
                 && let Ok(partition) = partition.parse()
             {
                 // After a gap that was accepted the offsets go on from where the operator was told.
-                self.next_offset.insert((topic.to_owned(), partition), gap.to);
+                let before = self.next_offset.insert((topic.to_owned(), partition), gap.to);
+                if before.is_some_and(|next| gap.from < next) {
+                    report.find(
+                        path,
+                        format!("the gap {gap} accepted at seq {seq} covers records that are there"),
+                    );
+                }
             }
         }
     }

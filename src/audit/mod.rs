@@ -53,6 +53,12 @@ pub struct Report {
     pub late: i64,
     /// Gaps that the operator accepted.
     pub gaps: Vec<String>,
+    /// Places between two records of a partition where offsets have no record and no gap was accepted. Transactions
+    /// (markers, aborted records) and compaction make such holes, and from the tables nobody can tell them from a
+    /// loss, so they are told and are no finding.
+    pub holes: i64,
+    /// Offsets in those holes.
+    pub offsets_without_record: i64,
     /// What does not hold; empty means that everything does.
     pub findings: Vec<Finding>,
 }

@@ -69,8 +69,18 @@ fn print(report: &Report) -> Result<()> {
         grouped(report.gold),
         grouped(report.late),
     ))?;
+    if !report.gaps.is_empty() {
+        output::line(format!("  accepted gaps: {}", report.gaps.len()))?;
+    }
     for gap in &report.gaps {
         output::line(format!("  accepted gap: {gap}"))?;
+    }
+    if report.holes > 0 {
+        output::line(format!(
+            "  {} offsets in {} places have no record: transactions and compaction make such holes",
+            grouped(report.offsets_without_record),
+            grouped(report.holes)
+        ))?;
     }
     for finding in &report.findings {
         output::line(format!("  {}: {}", finding.table, finding.what))?;

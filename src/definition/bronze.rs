@@ -27,6 +27,10 @@ const RESERVED: [(&str, &str); 8] = [
     ("enable.partition.eof", "the source needs it"),
 ];
 
+/// How long a source may have more and give none of it before its client is made anew.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+const STALLED_AFTER_MIN: Duration = Duration::from_secs(1);
+
 /// What was written about a Kafka source.
 #[derive(Debug, Validate)]
 struct RawKafka {
@@ -83,10 +87,14 @@ fn kafka(mut reader: Reader<'_>, project: &Path, env: Env<'_>, report: &mut Repo
     let topic = reader.need_text("topic", report);
     let idle_after = positive(reader.duration("idle_after", report), report);
     let quiet_after = positive(reader.duration("quiet_after", report), report);
+    let stalled_after = reader.duration("stalled_after", report);
     let options = match reader.table("options", report) {
         Some(options) => pass_through(secret::options(&options, project, env, report), report),
         None => BTreeMap::new(),
     };
+    if let Some(written) = &stalled_after {
+        patient(written, &options, report);
+    }
     if let Some(topic) = &topic
         && (!TOPIC.as_ref().is_some_and(|shape| shape.is_match(&topic.value))
             || [".", ".."].contains(&topic.value.as_str()))
@@ -115,8 +123,21 @@ fn kafka(mut reader: Reader<'_>, project: &Path, env: Env<'_>, report: &mut Repo
         topic: raw.topic,
         idle_after: idle_after.unwrap_or(Duration::from_secs(10)),
         quiet_after,
+        stalled_after: stalled_after.map_or(STALLED_AFTER, |written| written.value),
         options,
     })
+}
+
+/// Finds a `stalled_after` within which a fetch may rightly stay without an answer.
+fn patient(written: &Written<Duration>, options: &BTreeMap<String, super::Secret>, report: &mut Report) {
+    let wait = options.get("fetch.wait.max.ms").and_then(|wait| wait.0.parse().ok());
+    let wait = Duration::from_millis(wait.unwrap_or(0));
+    if written.value < STALLED_AFTER_MIN {
+        report.add(&written.at, "must be at least 1s", None);
+    } else if written.value <= wait {
+        let why = "the broker may rightly keep a fetch that long".to_owned();
+        report.add(&written.at, "must be longer than fetch.wait.max.ms", Some(why));
+    }
 }
 
 fn positive(written: Option<Written<Duration>>, report: &mut Report) -> Option<Duration> {

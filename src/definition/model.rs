@@ -47,6 +47,8 @@ pub struct KafkaSource {
     pub idle_after: Duration,
     /// The topic is quiet after this long without any record; none: it never is.
     pub quiet_after: Option<Duration>,
+    /// The client is made anew when the broker has had more of a partition for this long and none of it came.
+    pub stalled_after: Duration,
     /// librdkafka options passed through (`security.protocol`, `ssl.ca.location`, `sasl.password`, ...).
     pub options: BTreeMap<String, Secret>,
 }

@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::runtime::Handle;
 
+use super::newest::{note_last_records, stamps_before};
+use super::stall::{Anew, Stall, Watch};
 use super::{names, tables};
 use crate::checkpoint::TablePosition;
 use crate::clock::{Clock, Micros, rfc3339};
 use crate::definition::CommitPolicy;
 use crate::error::{Error, Kind, Result};
 use crate::layer::bronze::{BronzeBuilder, Reason, Tick};
-use crate::source::{PartitionId, Positions, RecordDigest, Source};
+use crate::source::{POLL_BYTES, PartitionId, Positions, Source};
 use crate::table::{Append, Lake, Table};
+
+pub use super::newest::{LastRecord, last_records};
 
 /// Longest wait for records in one poll, so that a wish to stop is seen soon.
 const POLL_MAX: Duration = Duration::from_millis(100);
@@ -62,6 +63,9 @@ pub struct BronzeLayer {
     discovered: Micros,
     /// Why the source failed after the commit that has just been made.
     failure: Option<Error>,
+    /// None: nobody watches whether the source gives what it has.
+    watch: Option<Watch>,
+    stalls: Vec<Stall>,
 }
 
 /// What one commit brought.
@@ -128,10 +132,31 @@ impl BronzeLayer {
             silence_sought: 0,
             discovered: now,
             failure: None,
+            watch: None,
+            stalls: Vec::new(),
             clock,
         };
         layer.tick(Reason::Start, 0);
         layer
+    }
+
+    /// The layer, watching whether the source gives what it has; see [`Watch`].
+    #[must_use]
+    pub fn watching(mut self, stalled_after: Duration) -> Self {
+        self.watch = Some(Watch::new(stalled_after, self.clock.now()));
+        self
+    }
+
+    /// Why the source should be opened anew before more is read, if it should.
+    pub fn anew(&self) -> Option<Anew> {
+        // A failure that waits to be told comes first.
+        if self.failure.is_some() {
+            return None;
+        }
+        if let Some(doubt) = self.source.doubt() {
+            return Some(Anew::Doubt(doubt));
+        }
+        (!self.stalls.is_empty()).then(|| Anew::Stalled(self.stalls.clone()))
     }
 
     /// The next seq after everything taken in so far.
@@ -167,6 +192,7 @@ impl BronzeLayer {
         let now = self.clock.now();
         let (builder, idle) = (&mut self.builder, &mut self.idle);
         let (seen, stamps) = (&mut self.last_seen, &mut self.last_stamp);
+        let bytes = builder.bytes();
         let mut last: Option<PartitionId> = None;
         let polled = self.source.poll(wait, room, &mut |record| {
             builder.record(&record, now);
@@ -200,7 +226,8 @@ impl BronzeLayer {
             self.quiet_since = now;
             self.quiet_told = 0;
         }
-        if let Err(error) = self.notice(now, took) {
+        let drained = took < room && self.builder.bytes() - bytes < POLL_BYTES;
+        if let Err(error) = self.notice(now, took).and_then(|()| self.notice_stall(now, drained)) {
             return self.keep_then_fail(error);
         }
         if self.due(now) {
@@ -381,6 +408,20 @@ impl BronzeLayer {
         }
     }
 
+    fn notice_stall(&mut self, now: Micros, drained: bool) -> Result<()> {
+        if let Some(watch) = &mut self.watch
+            && watch.polled(now, drained)
+        {
+            let still = watch.look(now, self.source.positions());
+            self.stalls = if still {
+                watch.compare(&self.source.ends()?)
+            } else {
+                Vec::new()
+            };
+        }
+        Ok(())
+    }
+
     fn notice_partitions(&mut self, now: Micros) -> Result<()> {
         if now - self.discovered < DISCOVER_EVERY {
             return Ok(());
@@ -396,66 +437,6 @@ impl BronzeLayer {
         }
         self.tick(Reason::Start, 0);
         Ok(())
-    }
-}
-
-/// The newest record of a partition, as bronze remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastRecord {
-    /// Its offset.
-    pub offset: i64,
-    /// What it was.
-    pub digest: RecordDigest,
-}
-
-/// The newest record of each partition in the table's newest commit, by `topic/partition`.
-pub fn last_records(table: &Table) -> BTreeMap<String, LastRecord> {
-    table
-        .info()
-        .and_then(|info| serde_json::from_value(info.get("last")?.clone()).ok())
-        .unwrap_or_default()
-}
-
-/// Each partition's newest timestamp, from the newest commit; `now` for one that the log no longer tells of.
-fn stamps_before(table: &Table, pipeline: &str, now: Micros) -> BTreeMap<PartitionId, Micros> {
-    let told: BTreeMap<String, Micros> = table
-        .info()
-        .and_then(|info| serde_json::from_value(info.get("stamps")?.clone()).ok())
-        .unwrap_or_default();
-    positions(table, pipeline)
-        .into_iter()
-        .filter(|(_, next)| *next > 0)
-        .map(|(id, _)| (told.get(&id.to_string()).copied().unwrap_or(now), id))
-        .map(|(at, id)| (id, at))
-        .collect()
-}
-
-/// Remembers the last record of each partition in the batch.
-fn note_last_records(batch: &RecordBatch, last: &mut BTreeMap<String, LastRecord>) {
-    let column = |name: &str| batch.column_by_name(name);
-    let (Some(topics), Some(partitions), Some(offsets), Some(timestamps), Some(keys), Some(values)) = (
-        column("topic").and_then(|column| column.as_string_opt::<i32>()),
-        column("partition").and_then(|column| column.as_primitive_opt::<Int32Type>()),
-        column("offset").and_then(|column| column.as_primitive_opt::<Int64Type>()),
-        column("timestamp").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()),
-        column("key").and_then(|column| column.as_binary_opt::<i32>()),
-        column("value").and_then(|column| column.as_binary_opt::<i32>()),
-    ) else {
-        return;
-    };
-    let mut newest: BTreeMap<(&str, i32), usize> = BTreeMap::new();
-    for row in (0..batch.num_rows()).filter(|row| topics.is_valid(*row)) {
-        newest.insert((topics.value(row), partitions.value(row)), row);
-    }
-    for ((topic, partition), row) in newest {
-        let timestamp = timestamps.is_valid(row).then(|| timestamps.value(row));
-        let key = keys.is_valid(row).then(|| keys.value(row));
-        let value = values.is_valid(row).then(|| values.value(row));
-        let record = LastRecord {
-            offset: offsets.value(row),
-            digest: RecordDigest::from_parts(timestamp, key, value),
-        };
-        last.insert(format!("{topic}/{partition}"), record);
     }
 }
 

@@ -223,7 +223,10 @@ fn turn_on(
         let seen = upstream.map_or(0, |stage| stage.bell.count());
         let turned = layer.turn(upstream_done, last_turn);
         if turned.is_ok() {
-            health.turned(&pipeline, name);
+            match layer.trouble() {
+                None => health.turned(&pipeline, name),
+                Some(why) => health.stalled(&pipeline, name, why),
+            }
         }
         match turned {
             Ok(Turn::Progress) => {

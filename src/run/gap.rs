@@ -36,6 +36,7 @@ pub async fn accept(lake: &Lake, project: &Path, pipeline: &Pipeline, record: bo
             partition: loss.partition.to_string(),
             from: loss.from,
             to: loss.to,
+            why: Some(loss.reason.word().to_owned()),
         });
         builder.tick(&tick, now);
         txns.push((names::bronze_partition(name, &loss.partition), loss.to));

@@ -24,7 +24,7 @@ pub enum State {
     Working,
     /// Its last turn failed in a way that may pass; it opens anew after a pause.
     Retrying,
-    /// A turn has not come back for [`STALLED_AFTER`].
+    /// A turn has not come back for [`STALLED_AFTER`], or the turns bring nothing on although there is something.
     Stalled,
     /// It ended as it was to.
     Ended,
@@ -73,6 +73,11 @@ impl Health {
     /// The layer came back from a turn in good order, or begins.
     pub fn turned(&self, pipeline: &str, layer: &'static str) {
         self.set(pipeline, layer, State::Working, None);
+    }
+
+    /// Its turns come back and bring nothing on, although there is something.
+    pub fn stalled(&self, pipeline: &str, layer: &'static str, why: &str) {
+        self.set(pipeline, layer, State::Stalled, Some(why.to_owned()));
     }
 
     /// A turn failed; the layer will try again.

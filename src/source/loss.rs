@@ -18,6 +18,18 @@ pub enum LossReason {
     PartitionGone,
 }
 
+impl LossReason {
+    /// Its word in bronze's gap ticks.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Recreated => "recreated",
+            Self::Replaced => "replaced",
+            Self::PartitionGone => "partition_gone",
+        }
+    }
+}
+
 /// Records of one partition that can no longer be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {

@@ -111,6 +111,12 @@ pub trait Source: Send {
     /// Finds partitions that appeared since and starts them at offset 0. Returns the new ones.
     fn discover(&mut self) -> Result<Vec<PartitionId>>;
 
+    /// Why it may not be the source that was opened any more, where something happened under which it could have been
+    /// exchanged. It then hands out nothing: open it anew, which proves the positions. None where all is well.
+    fn doubt(&self) -> Option<String> {
+        None
+    }
+
     /// Tells the broker what is committed, for lag tools only; failures are logged, never returned.
     fn report_committed(&mut self, positions: &Positions);
 }

@@ -102,7 +102,7 @@ struct Stage {
     _dir: tempfile::TempDir,
 }
 
-/// Idle after 10 s, quiet after a minute; a commit at 5 rows, 1,000 bytes or after an hour.
+/// Idle after 10 s, stalled after 40 s, quiet after a minute; a commit at 5 rows, 1,000 bytes or after an hour.
 fn stage() -> Stage {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -129,6 +129,7 @@ fn stage() -> Stage {
     let source = Box::new(Scripted(script.clone()));
     let handle = runtime.handle().clone();
     let layer = BronzeLayer::new("p", table, source, policy, silence, clock.clone(), handle);
+    let layer = layer.watching(Duration::from_secs(40));
     Stage {
         layer,
         script,
@@ -230,6 +231,21 @@ fn a_partition_behind_its_end_is_not_idle_and_its_topic_not_quiet() {
             tick(Reason::Idle, "t/1", "t/0", 0)
         ]
     );
+}
+
+#[test]
+fn a_partition_that_has_more_and_gives_none_of_it_makes_the_source_one_to_be_opened_anew() {
+    let mut stage = stage();
+    stage.script().ends.insert(1, 7);
+    stage.pass(40, &[0]);
+    assert_eq!(stage.layer.anew(), None, "it may still come");
+    stage.pass(30, &[0]);
+    let why = format!("{:?}", stage.layer.anew().expect("a stall"));
+    assert!(why.contains("partition: 1 }, position: 0, end: 7"), "{why}");
+    assert!(!why.contains("partition: 0"), "{why}");
+    // It gives something after all.
+    stage.pass(20, &[0, 1]);
+    assert_eq!(stage.layer.anew(), None);
 }
 
 #[test]

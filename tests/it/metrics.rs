@@ -28,6 +28,8 @@ fn are_described(body: &str) {
         ("medallion_late_rows_total", "counter"),
         ("medallion_state_restores_total", "counter"),
         ("medallion_snapshot_failures_total", "counter"),
+        ("medallion_source_rebuilds_total", "counter"),
+        ("medallion_source_stalled", "gauge"),
         ("medallion_position_seq", "gauge"),
         ("medallion_last_commit_timestamp_seconds", "gauge"),
         ("medallion_layer_up", "gauge"),

@@ -29,6 +29,7 @@ fn definition(brokers: &str, topic: &str) -> definition::KafkaSource {
         topic: topic.to_owned(),
         idle_after: Duration::from_secs(10),
         quiet_after: None,
+        stalled_after: Duration::from_secs(60),
         options: BTreeMap::new(),
     }
 }
@@ -330,6 +331,7 @@ fn a_broker_that_comes_back_is_read_on_without_loss() {
     send(&broker, 0, numbers(10..20));
     let got = read(source.as_mut(), 10);
     assert!(got.iter().map(|got| got.offset).eq(10..20));
+    assert_eq!(source.doubt(), None, "it is the same topic, by its id");
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn definition(topic: &Topic) -> definition::KafkaSource {
         topic: topic.name.clone(),
         idle_after: Duration::from_secs(10),
         quiet_after: None,
+        stalled_after: Duration::from_secs(60),
         options: BTreeMap::new(),
     }
 }

@@ -78,6 +78,12 @@ fn problems_of_bronze_are_found() {
         &["bronze.toml:5:source.idle_after: must be at least 1ms"],
     );
     at(
+        "topic = \"things\"",
+        "topic = \"things\"\nstalled_after = \"999ms\"",
+        &["bronze.toml:5:source.stalled_after: must be at least 1s"],
+    );
+    at("topic = \"things\"", "topic = \"things\"\nstalled_after = \"1s\"", &[]);
+    at(
         "\"SASL_SSL\"",
         "\"SASL_SSL\"\n\"sasl.password\" = \"hunter2\"",
         &["bronze.toml:7:source.options.sasl.password: is a secret"],

@@ -1,5 +1,7 @@
 //! Ticks: what may influence a result and is not in a record, written into bronze with a seq of its own.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::source::PartitionId;
@@ -47,6 +49,19 @@ pub struct Gap {
     pub from: i64,
     /// The offset that reading goes on from; below `from` where the topic was re-created.
     pub to: i64,
+    /// Why the records are missing: `expired`, `recreated`, `replaced` or `partition_gone`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from offset {} to {}", self.partition, self.from, self.to)?;
+        match &self.why {
+            Some(why) => write!(f, " ({why})"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Tick {

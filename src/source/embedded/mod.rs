@@ -37,15 +37,29 @@ unsafe impl Sync for Broker {}
 impl Broker {
     /// Starts a broker on a free loopback port with `topics`, each with its number of partitions.
     pub fn start(topics: &[(&str, i32)]) -> Result<Self> {
-        let cluster = MockCluster::new(1).or_fail(Kind::Unavailable, || "starting the embedded broker")?;
-        let broker = Self { cluster };
+        let broker = Self::start_cluster(1)?;
         for (topic, partitions) in topics {
             broker.create_topic(topic, *partitions)?;
         }
         Ok(broker)
     }
 
-    /// Its address, `host:port`.
+    /// Starts a cluster of `brokers` brokers, numbered from 1, without topics.
+    pub fn start_cluster(brokers: i32) -> Result<Self> {
+        let cluster = MockCluster::new(brokers).or_fail(Kind::Unavailable, || "starting the embedded broker")?;
+        Ok(Self { cluster })
+    }
+
+    /// Makes `broker` the leader of a partition.
+    pub fn lead(&self, topic: &str, partition: i32, broker: i32) -> Result<()> {
+        self.cluster
+            .partition_leader(topic, partition, Some(broker))
+            .or_fail(Kind::Unavailable, || {
+                format!("giving {topic}/{partition} to broker {broker} of the embedded cluster")
+            })
+    }
+
+    /// Its address, `host:port`, or those of the cluster with commas between.
     pub fn bootstrap(&self) -> String {
         self.cluster.bootstrap_servers()
     }
@@ -62,15 +76,25 @@ impl Broker {
 
     /// Stops answering, as a broker that went down; its records stay.
     pub fn down(&self) -> Result<()> {
-        self.cluster
-            .broker_down(1)
-            .or_fail(Kind::Unavailable, || "taking the embedded broker down")
+        self.down_one(1)
     }
 
     /// Answers again.
     pub fn up(&self) -> Result<()> {
+        self.up_one(1)
+    }
+
+    /// One broker of a cluster stops answering.
+    pub fn down_one(&self, broker: i32) -> Result<()> {
         self.cluster
-            .broker_up(1)
+            .broker_down(broker)
+            .or_fail(Kind::Unavailable, || "taking the embedded broker down")
+    }
+
+    /// One broker of a cluster answers again.
+    pub fn up_one(&self, broker: i32) -> Result<()> {
+        self.cluster
+            .broker_up(broker)
             .or_fail(Kind::Unavailable, || "bringing the embedded broker up")
     }
 }

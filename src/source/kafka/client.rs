@@ -1,6 +1,8 @@
 //! One consumer client and what can be asked of the broker with it: partitions and watermarks, each bounded in time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -18,11 +20,39 @@ pub(super) const ANSWER: Duration = Duration::from_secs(12);
 /// How long a topic may be unknown before that is an answer: metadata of a topic just created takes a moment to spread.
 const UNKNOWN_TOPIC: Duration = Duration::from_secs(5);
 
+/// How long the end of a client is waited for.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// A consumer bound to one topic.
 pub(super) struct Client {
-    pub(super) consumer: BaseConsumer<Observer>,
+    pub(super) consumer: Arc<BaseConsumer<Observer>>,
     pub(super) brokers: String,
     pub(super) topic: String,
+    // Below the consumer: fields end in this order, and the last hold on it must be the closer's.
+    _closer: Closer,
+}
+
+/// Ends the consumer on a thread of its own, because librdkafka may hang in it: then the thread stays behind, not us.
+struct Closer(Option<Arc<BaseConsumer<Observer>>>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        let (done, ended) = std::sync::mpsc::channel::<()>();
+        let close = move || {
+            drop(consumer);
+            drop(done);
+        };
+        // Where no thread can be had the consumer ends right here, with the closure.
+        let closing = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(close);
+        if closing.is_ok() && ended.recv_timeout(CLOSE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                target: "medallion::kafka",
+                "a Kafka client does not end within {} s and is left behind",
+                CLOSE.as_secs()
+            );
+        }
+    }
 }
 
 impl Client {
@@ -39,10 +69,13 @@ impl Client {
         for (key, value) in extra {
             settings.set(*key, *value);
         }
+        let consumer: BaseConsumer<Observer> = config::create(&settings, Observer::hiding(options))?;
+        let consumer = Arc::new(consumer);
         Ok(Self {
-            consumer: config::create(&settings, Observer::hiding(options))?,
+            consumer: consumer.clone(),
             brokers: brokers.to_owned(),
             topic: topic.to_owned(),
+            _closer: Closer(Some(consumer)),
         })
     }
 

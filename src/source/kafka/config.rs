@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
@@ -86,6 +86,10 @@ pub(super) fn consumer(brokers: &str, options: &BTreeMap<String, Secret>, group:
     apply_options(&mut config, options, CONSUMER_FIXED)?;
     config.set("bootstrap.servers", brokers);
     config.set("group.id", group).set("client.id", group);
+    // Only here librdkafka tells that a topic was made anew, and that a connection ended: the source must know.
+    let debug = options.get("debug").map_or(String::new(), |own| format!("{},", own.0));
+    config.set("debug", format!("{debug}metadata"));
+    config.set_log_level(RDKafkaLogLevel::Debug);
     Ok(config)
 }
 

@@ -5,7 +5,9 @@
 //! retention, a re-created or truncated topic, a partition that is gone.
 //!
 //! What it cannot see is a re-created topic whose log has grown past our offset; [`KafkaSource::read_many`] reads the
-//! records before our positions so that the caller can compare fingerprints.
+//! records before our positions so that the caller can compare fingerprints. So whenever the topic may have been
+//! exchanged while it is read (it has another id, it was unknown for a while, or the broker has no ids and a connection
+//! was lost) the source doubts itself and gives nothing more until it is opened and compared anew.
 
 mod client;
 mod config;
@@ -30,7 +32,7 @@ pub use config::{check_topic, in_the_clear, valid_topic};
 pub(crate) use observer::Observer;
 
 use client::{Client, code_of};
-use trouble::Trouble;
+use trouble::{Cure, Trouble};
 
 /// A topic being read. Used from one thread, which it blocks.
 pub struct KafkaSource {
@@ -77,10 +79,17 @@ impl KafkaSource {
             trouble: Trouble::default(),
             pending: None,
         };
-        let assignment = source.partition_list(source.next.iter().map(|(&p, &offset)| (p, offset)))?;
-        let assigned = source.client.consumer.assign(&assignment);
-        assigned.or_fail(Kind::Bug, || format!("assigning the partitions of `{}`", def.topic))?;
+        source.assign()?;
         Ok(Box::new(source))
+    }
+
+    /// Reads every partition from its next offset on; what was fetched and not handed out is forgotten.
+    fn assign(&self) -> Result<()> {
+        let assignment = self.partition_list(self.next.iter().map(|(&p, &offset)| (p, offset)))?;
+        let assigned = self.client.consumer.assign(&assignment);
+        assigned.or_fail(Kind::Bug, || {
+            format!("assigning the partitions of `{}`", self.client.topic)
+        })
     }
 
     /// What is missing of the topic for a reader at `start`; empty where it can go on. For `accept-gap`.
@@ -111,16 +120,22 @@ impl KafkaSource {
         Ok(list)
     }
 
-    /// Why the broker refused an offset mid-stream: the missing range where it can be named.
-    fn explain_loss(&self) -> Error {
+    /// What of the topic is missing from our positions on, where something is or nobody can tell.
+    fn loss(&self) -> Option<Error> {
         let found = self
             .client
             .partitions()
             .and_then(|partitions| losses(&self.client, &partitions, &self.positions()));
         match found.map(|losses| loss_error(&self.pipeline, &losses)) {
-            Ok(Some(error)) => error,
-            Err(error) => error,
-            Ok(None) => Error::new(
+            Ok(found) => found,
+            Err(error) => Some(error),
+        }
+    }
+
+    /// Why the broker refused an offset mid-stream: the missing range where it can be named.
+    fn explain_loss(&self) -> Error {
+        self.loss().unwrap_or_else(|| {
+            Error::new(
                 Kind::DataLoss,
                 format!(
                     "the broker refused an offset of topic `{}` that lies within its watermarks: \
@@ -128,8 +143,8 @@ impl KafkaSource {
                     self.client.topic
                 ),
             )
-            .with_next("start again: the positions are checked at the start"),
-        }
+            .with_next("start again: the positions are checked at the start")
+        })
     }
 
     /// Takes note of an error event; an error where reading cannot go on.
@@ -139,7 +154,10 @@ impl KafkaSource {
         }
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let code = code_of(error);
-        if trouble::out_of_range(code) {
+        self.check_size()?;
+        // librdkafka loses its place in records it cannot read, and then asks for an offset that nobody has.
+        let lost_its_place = || self.trouble.met_unreadable() && self.loss().is_none();
+        if trouble::out_of_range(code) && !lost_its_place() {
             return Err(self.explain_loss());
         }
         if let Some(error) = self.client.refusal(code) {
@@ -148,7 +166,53 @@ impl KafkaSource {
         if fatal {
             return Err(self.client.error(format!("the client has failed for good ({code})")));
         }
-        self.trouble.note(&self.client, code)
+        match self.trouble.note(&self.client, code) {
+            Cure::Wait => Ok(()),
+            Cure::ReadAgain => self.assign(),
+            Cure::None => Err(Error::new(
+                Kind::Damaged,
+                format!(
+                    "Kafka at {}: the records of {} cannot be read ({code}), however often they are fetched",
+                    self.client.brokers,
+                    self.behind()
+                ),
+            )
+            .with_next(
+                "see the brokers' logs and disks; where the records are lost there, delete them with Kafka's own tool \
+                 and `medallion accept-gap` records the loss",
+            )),
+        }
+    }
+
+    /// Fails where the broker's answer is larger than we let it be: it would be asked for again and again.
+    fn check_size(&self) -> Result<()> {
+        let Some(complaint) = self.client.consumer.context().oversized() else {
+            return Ok(());
+        };
+        Err(Error::new(
+            Kind::Definition,
+            format!(
+                "Kafka at {}: a record of {} is larger than `receive.message.max.bytes` allows ({complaint})",
+                self.client.brokers,
+                self.behind()
+            ),
+        )
+        .with_next("raise `receive.message.max.bytes` in `source.options` above the size named; nothing is lost"))
+    }
+
+    /// The partitions that have more than was handed out, each with the offset it stands at, for an error message.
+    fn behind(&self) -> String {
+        let ends = self
+            .client
+            .highs(&self.next.keys().copied().collect())
+            .unwrap_or_default();
+        let mut at = self.positions();
+        at.retain(|id, next| ends.get(id).is_none_or(|end| end > next));
+        let at: Vec<String> = at
+            .iter()
+            .map(|(id, next)| format!("{id} from offset {next} on"))
+            .collect();
+        at.join(", ")
     }
 
     /// Hands one record out and moves the position. Returns its bytes.
@@ -183,7 +247,7 @@ impl Source for KafkaSource {
         }
         let begun = Instant::now();
         let (mut count, mut bytes) = (0, 0);
-        while count < max && bytes < POLL_BYTES {
+        while count < max && bytes < POLL_BYTES && self.doubt().is_none() {
             // Once something came, only what is already here goes along.
             let left = if count == 0 {
                 wait.saturating_sub(begun.elapsed())
@@ -216,9 +280,23 @@ impl Source for KafkaSource {
         if count > 0 {
             self.trouble.over();
         } else {
+            self.check_size()?;
             self.trouble.check(&self.client)?;
         }
         Ok(count)
+    }
+
+    fn doubt(&self) -> Option<String> {
+        let topic = &self.client.topic;
+        if self.trouble.was_unknown() {
+            Some(format!("topic `{topic}` was unknown to its broker for a while"))
+        } else if self.client.consumer.context().made_anew() {
+            Some(format!("topic `{topic}` has another id than before"))
+        } else if self.client.consumer.context().lost_sight() {
+            Some(format!("a connection to a broker of topic `{topic}` was lost"))
+        } else {
+            None
+        }
     }
 
     fn positions(&self) -> Positions {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::ClientContext;
@@ -14,6 +15,13 @@ use crate::definition::{Secret, is_secret};
 
 /// A value shorter than this is in ordinary words, too, and no secret worth the name.
 const SHORTEST: usize = 4;
+/// What librdkafka says of an answer that is larger than it may be, and nothing else.
+const OVERSIZED: &str = "increase receive.message.max.bytes";
+/// What it says of a connection that was in use when it ended.
+const LOST: (&str, &str) = ("FAIL", "in state UP");
+/// What it says when a topic has another id than the one known so far, and how it writes that none was known.
+const OTHER_ID: &str = " changed id from ";
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA to ";
 
 /// The callbacks of one client.
 #[derive(Debug, Default)]
@@ -21,6 +29,10 @@ pub(crate) struct Observer {
     last: Mutex<Option<String>>,
     /// Values that librdkafka may quote and nobody may see.
     secrets: Vec<Secret>,
+    oversized: Mutex<Option<String>>,
+    has_id: AtomicBool,
+    other_id: AtomicBool,
+    lost: AtomicBool,
 }
 
 impl Observer {
@@ -51,13 +63,45 @@ impl Observer {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Whether the topic has become another one of the same name. It is known before any of its records is fetched:
+    /// fetches name topics by their ids.
+    pub(crate) fn made_anew(&self) -> bool {
+        self.other_id.load(Ordering::Acquire)
+    }
+
+    /// Whether a connection in use has ended to a broker that knows no topic ids: over the next one another topic of
+    /// the same name may come, and nothing would tell.
+    pub(crate) fn lost_sight(&self) -> bool {
+        self.lost.load(Ordering::Acquire) && !self.has_id.load(Ordering::Acquire)
+    }
+
+    fn note(&self, facility: &str, message: &str) {
+        if facility == LOST.0 && message.contains(LOST.1) {
+            self.lost.store(true, Ordering::Release);
+        }
+        if let Some((_, ids)) = message.split_once(OTHER_ID) {
+            let first = ids.starts_with(NO_ID);
+            self.has_id.store(true, Ordering::Release);
+            self.other_id.fetch_or(!first, Ordering::AcqRel);
+        }
+    }
+
+    /// The complaint about an answer of the broker that is larger than we let it be, if there was one.
+    pub(crate) fn oversized(&self) -> Option<String> {
+        self.oversized.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn keep(&self, complaint: &str) {
+        if complaint.contains(OVERSIZED) {
+            *self.oversized.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint.to_owned());
+        }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint.to_owned());
     }
 }
 
 impl ClientContext for Observer {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.note(facility, message);
         let message = self.hidden(message);
         match level {
             RDKafkaLogLevel::Emerg

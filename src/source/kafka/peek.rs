@@ -42,7 +42,8 @@ impl KafkaSource {
         let client = Client::new(&def.brokers, &def.topic, &def.options, CHECK, SETTINGS)?;
         let begun = Instant::now();
         loop {
-            // What retention takes between the question for the watermarks and the reading is asked for again.
+            // What retention takes between the question for the watermarks and the reading is asked for again, and so
+            // is a record that came unreadable: the one behind it is no answer.
             if let Some(found) = look(&client, &wanted, begun)? {
                 return Ok(found);
             }
@@ -50,7 +51,7 @@ impl KafkaSource {
     }
 }
 
-/// One round of looking; none where an offset went out of range meanwhile.
+/// One round of looking; none where an offset went out of range meanwhile or a record could not be read.
 fn look(
     client: &Client,
     wanted: &BTreeMap<i32, i64>,
@@ -79,7 +80,7 @@ fn look(
             Some(Err(KafkaError::PartitionEOF(partition))) => partition,
             Some(Err(error)) => {
                 let code = code_of(error);
-                if trouble::out_of_range(code) || unknown(code) {
+                if trouble::out_of_range(code) || unknown(code) || trouble::unreadable(code) {
                     return Ok(None);
                 }
                 if let Some(error) = client.refusal(code) {

@@ -1,6 +1,6 @@
 use rdkafka::bindings::{self, rd_kafka_vtype_t as vtype};
 use rdkafka::mocking::MockCluster;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 use crate::source::embedded::Broker;
@@ -12,6 +12,7 @@ fn definition(brokers: &str) -> definition::KafkaSource {
         topic: "t".to_owned(),
         idle_after: Duration::from_secs(10),
         quiet_after: None,
+        stalled_after: Duration::from_secs(60),
         options: BTreeMap::new(),
     }
 }
@@ -78,6 +79,47 @@ fn a_partition_that_appears_is_read_from_its_first_record_and_the_others_go_on()
         got,
         [(0, 2, b"c".to_vec()), (1, 0, b"x".to_vec()), (1, 1, b"y".to_vec())]
     );
+}
+
+#[test]
+fn without_topic_ids_a_lost_connection_makes_the_source_doubt_itself() {
+    let cluster = MockCluster::new(1).unwrap();
+    // The last versions without ids.
+    cluster.apiversion(RDKafkaApiKey::Metadata, Some(0), Some(9)).unwrap();
+    cluster.apiversion(RDKafkaApiKey::Fetch, Some(0), Some(12)).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let def = definition(&cluster.bootstrap_servers());
+    let producer = Producer::new(&def.brokers, "t", &BTreeMap::new()).unwrap();
+    let send = || {
+        let record = Outgoing {
+            value: Some(b"x"),
+            ..Outgoing::default()
+        };
+        producer.send(&record).unwrap();
+        producer.flush(Duration::from_secs(20)).unwrap();
+    };
+    send();
+    let mut source = KafkaSource::open("t", &def, &Positions::new()).unwrap();
+    let mut count = 0;
+    let begun = Instant::now();
+    while count < 1 && begun.elapsed() < Duration::from_secs(20) {
+        count += source.poll(Duration::from_millis(100), 10, &mut |_| ()).unwrap();
+    }
+    assert_eq!((count, source.doubt()), (1, None));
+    cluster.broker_down(1).unwrap();
+    cluster.broker_up(1).unwrap();
+    send();
+    while source.doubt().is_none() && begun.elapsed() < Duration::from_secs(20) {
+        source.poll(Duration::from_millis(100), 10, &mut |_| ()).unwrap();
+    }
+    assert!(source.doubt().unwrap().contains("was lost"));
+    let at = source.positions();
+    for _ in 0..5 {
+        source
+            .poll(Duration::from_millis(50), 10, &mut |record| panic!("{record:?}"))
+            .unwrap();
+    }
+    assert_eq!(source.positions(), at);
 }
 
 #[test]

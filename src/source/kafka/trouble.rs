@@ -9,8 +9,10 @@ use crate::error::Result;
 
 /// How long a topic may be unknown while it is read; a broker that restarts may say so for a while.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(60);
-/// How often the same refusal of one message may come without any record in between.
-const SAME_MESSAGE: u32 = 10;
+/// How often records may turn out unreadable before they count as damaged for good.
+const UNREADABLE_MAX: u32 = 5;
+/// After this long without any it counts afresh: then it was the network each time.
+const UNREADABLE_FORGOTTEN: Duration = Duration::from_secs(600);
 /// At most one warning in this time.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
@@ -22,34 +24,78 @@ pub(super) fn out_of_range(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Whether `code` says that records came and could not be read: a wrong checksum, a codec or format that is not known,
+/// too large. librdkafka passes over some of them and goes on behind.
+pub(super) fn unreadable(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::BadMessage
+            | RDKafkaErrorCode::BadCompression
+            | RDKafkaErrorCode::InvalidMessage
+            | RDKafkaErrorCode::InvalidMessageSize
+            | RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::NotImplemented
+            | RDKafkaErrorCode::Inconsistent
+    )
+}
+
+/// What is to be done about an error event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cure {
+    /// librdkafka tries again by itself.
+    Wait,
+    /// Read once more from the positions, or records are passed over.
+    ReadAgain,
+    /// The same records have been unreadable too often.
+    None,
+}
+
 /// The errors since the last record.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     unknown_since: Option<Instant>,
-    stuck: u32,
+    /// Whether the topic was unknown for a while: what comes then may be another topic of the same name.
+    was_unknown: bool,
+    unreadable: u32,
+    unreadable_last: Option<Instant>,
     warned: Option<Instant>,
     unwarned: u64,
 }
 
 impl Trouble {
-    /// Takes note of `code`, which a retry may mend; an error once that is no longer believable.
-    pub(super) fn note(&mut self, client: &Client, code: RDKafkaErrorCode) -> Result<()> {
+    /// Takes note of `code`.
+    pub(super) fn note(&mut self, client: &Client, code: RDKafkaErrorCode) -> Cure {
+        self.warn(client, code);
         if unknown(code) {
             self.unknown_since.get_or_insert_with(Instant::now);
+            self.was_unknown = true;
         }
-        if matches!(
-            code,
-            RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::InvalidMessage
-        ) {
-            self.stuck += 1;
-            if self.stuck >= SAME_MESSAGE {
-                return Err(client
-                    .error(format!("a message cannot be read ({code})"))
-                    .with_next("raise `receive.message.max.bytes` in `source.options`, or mend the topic"));
-            }
+        if !unreadable(code) && !out_of_range(code) {
+            return Cure::Wait;
         }
-        self.warn(client, code);
-        Ok(())
+        if self
+            .unreadable_last
+            .is_some_and(|last| last.elapsed() > UNREADABLE_FORGOTTEN)
+        {
+            self.unreadable = 0;
+        }
+        self.unreadable += 1;
+        self.unreadable_last = Some(Instant::now());
+        if self.unreadable < UNREADABLE_MAX {
+            Cure::ReadAgain
+        } else {
+            Cure::None
+        }
+    }
+
+    /// Whether records have been unreadable.
+    pub(super) fn met_unreadable(&self) -> bool {
+        self.unreadable > 0
+    }
+
+    /// Whether the topic was unknown for a while.
+    pub(super) fn was_unknown(&self) -> bool {
+        self.was_unknown
     }
 
     /// Fails where the topic has been unknown for too long.
@@ -68,7 +114,6 @@ impl Trouble {
     /// Records came: whatever it was is over.
     pub(super) fn over(&mut self) {
         self.unknown_since = None;
-        self.stuck = 0;
     }
 
     fn warn(&mut self, client: &Client, code: RDKafkaErrorCode) {

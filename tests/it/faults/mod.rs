@@ -5,6 +5,7 @@ mod declared;
 mod few_files;
 mod health;
 mod invariants;
+mod kafka;
 // The kill points are compiled in debug builds only, and so is what arms them.
 #[cfg(debug_assertions)]
 mod kill_case;

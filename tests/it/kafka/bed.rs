@@ -9,6 +9,7 @@ use medallion::source::embedded::Broker;
 use medallion::source::generator::{Event, Generator, GeneratorConfig};
 use medallion::source::produce::{Outgoing, Producer};
 
+use crate::support::proxy::Proxy;
 use crate::support::real_kafka;
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -28,6 +29,17 @@ impl Mock {
     pub fn start(partitions: i32) -> Self {
         Self(Broker::start(&[("views", partitions)]).unwrap())
     }
+
+    /// A cluster of so many brokers.
+    pub fn cluster(brokers: i32, partitions: i32) -> Self {
+        let cluster = Broker::start_cluster(brokers).unwrap();
+        cluster.create_topic("views", partitions).unwrap();
+        Self(cluster)
+    }
+
+    pub fn broker(&self) -> &Broker {
+        &self.0
+    }
 }
 
 impl Bed for Mock {
@@ -37,6 +49,22 @@ impl Bed for Mock {
 
     fn topic(&self) -> &str {
         "views"
+    }
+}
+
+/// A bed that is reached through a proxy.
+pub struct Through<'a> {
+    pub proxy: &'a Proxy,
+    pub bed: &'a (dyn Bed + Sync),
+}
+
+impl Bed for Through<'_> {
+    fn brokers(&self) -> String {
+        self.proxy.address()
+    }
+
+    fn topic(&self) -> &str {
+        self.bed.topic()
     }
 }
 
@@ -100,6 +128,14 @@ impl Sender {
         });
     }
 
+    /// Sends a slice of the generator's events and waits until the broker has them.
+    pub fn events(&self, generator: &Generator, events: Range<u64>, partition: Option<i32>) {
+        for index in events {
+            self.event(&generator.event(index), partition);
+        }
+        self.flush();
+    }
+
     pub fn record(&self, record: &Outgoing<'_>) {
         self.0.send(record).unwrap();
     }
@@ -111,9 +147,5 @@ impl Sender {
 
 /// Sends a slice of the generator's events and waits until the broker has them.
 pub fn send(bed: &dyn Bed, generator: &Generator, events: Range<u64>, partition: Option<i32>) {
-    let sender = Sender::new(bed);
-    for index in events {
-        sender.event(&generator.event(index), partition);
-    }
-    sender.flush();
+    Sender::new(bed).events(generator, events, partition);
 }

@@ -3,10 +3,10 @@
 //! The real part is ignored unless asked for: `scripts/kafka.sh start`, `MEDALLION_TEST_KAFKA=127.0.0.1:19092`, and
 //! `cargo test --test it real_kafka -- --ignored --test-threads=1`, as `.ci/run` does.
 
-mod bed;
+pub mod bed;
 mod real_kafka;
-mod suite;
-mod views;
+pub mod suite;
+pub mod views;
 
 /// Makes two tests of each function of the suite: one on the in-process broker, one on a real one.
 macro_rules! on_both {

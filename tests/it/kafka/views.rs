@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use medallion::audit::{self, Report};
 use medallion::clock::Clock;
@@ -12,7 +14,7 @@ use medallion::error::{Error, Kind};
 use medallion::run::wake::Stop;
 use medallion::run::{self, Components, Layer, Options, Summary, gap, names, standing};
 use medallion::source::Loss;
-use medallion::table::{self, Lake, Queryable};
+use medallion::table::{self, Append, Lake, Queryable, Reader};
 use tempfile::TempDir;
 
 use super::bed::Bed;
@@ -35,20 +37,33 @@ const LIVE: Options = Options { once: false, ..ONCE };
 
 pub struct Views {
     pub pipeline: Pipeline,
+    /// What declared files are relative to.
+    pub project: PathBuf,
     lake: Lake,
     runtime: tokio::runtime::Runtime,
-    dir: TempDir,
+    location: PathBuf,
+    _dir: Option<TempDir>,
 }
 
 impl Views {
     pub fn new(bed: &dyn Bed) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let location = dir.path().to_owned();
+        Self::over(bed, &location, Some(dir))
+    }
+
+    /// Over the lake at `location`, which another process may write.
+    pub fn within(bed: &dyn Bed, location: &Path) -> Self {
+        Self::over(bed, location, None)
+    }
+
+    fn over(bed: &dyn Bed, location: &Path, dir: Option<TempDir>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let location = dir.path().to_str().unwrap();
+        let location = location.to_str().unwrap();
         let lake = runtime.block_on(Lake::open(location, Clock::system())).unwrap();
         let mut pipeline = load_one(project(), PIPELINE, &|_| None).unwrap();
         // Small steps and often: more commits, more borders to get wrong.
@@ -57,9 +72,11 @@ impl Views {
         pipeline.silver.commit.max_rows = 1_000;
         let mut views = Self {
             pipeline,
+            project: project().to_owned(),
             lake,
             runtime,
-            dir,
+            location: PathBuf::from(location),
+            _dir: dir,
         };
         let kafka = views.kafka();
         kafka.brokers = bed.brokers();
@@ -77,13 +94,34 @@ impl Views {
 
     fn components(&self, stop: Stop) -> Components {
         let runtime = self.runtime.handle().clone();
-        Components::new(self.lake.clone(), project().to_owned(), runtime, stop)
+        Components::new(self.lake.clone(), self.project.clone(), runtime, stop)
     }
 
     /// Runs until the input ends.
     pub fn run(&self, options: &Options) -> Result<Vec<Summary>, Error> {
-        let pipelines = std::slice::from_ref(&self.pipeline);
+        self.run_all(std::slice::from_ref(&self.pipeline), options)
+    }
+
+    /// Runs these pipelines in the same lake until their input ends.
+    pub fn run_all(&self, pipelines: &[Pipeline], options: &Options) -> Result<Vec<Summary>, Error> {
         run::run(&self.components(Stop::default()), pipelines, options)
+    }
+
+    /// All rows of a table in the order of their seqs.
+    pub fn rows(&self, path: &str, schema: SchemaRef, seq: &str) -> RecordBatch {
+        let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        self.runtime.block_on(async {
+            let reader = Reader::open(&self.lake, path, schema, seq).await.unwrap().unwrap();
+            reader.read(0, i64::MAX, &columns).await.unwrap()
+        })
+    }
+
+    /// Appends to bronze what is not from the source.
+    pub fn append_to_bronze(&self, append: Append<'_>) {
+        self.runtime.block_on(async {
+            let mut table = run::bronze::open_table(&self.lake, PIPELINE).await.unwrap();
+            table.append(append).await.unwrap();
+        });
     }
 
     pub fn run_layer(&self, layer: Layer) -> Result<Vec<Summary>, Error> {
@@ -100,13 +138,6 @@ impl Views {
 
     /// Runs on and on while `work` is done, then stops.
     pub fn live(&self, work: impl FnOnce(&Self)) {
-        /// Stops the layers also where `work` panics, or the scope would wait for them forever.
-        struct Ending(Stop);
-        impl Drop for Ending {
-            fn drop(&mut self) {
-                self.0.ask();
-            }
-        }
         let stop = Stop::default();
         let components = self.components(stop.clone());
         let pipelines = std::slice::from_ref(&self.pipeline);
@@ -119,29 +150,54 @@ impl Views {
         });
     }
 
+    /// Runs on and on while `work` is done; the error with which the run then ends by itself.
+    pub fn live_fails(&self, work: impl FnOnce(&Self)) -> Error {
+        let stop = Stop::default();
+        let components = self.components(stop.clone());
+        let pipelines = std::slice::from_ref(&self.pipeline);
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run::run(&components, pipelines, &LIVE));
+            let ending = Ending(stop);
+            work(self);
+            self.until("the end of the run", || running.is_finished());
+            drop(ending);
+            running.join().unwrap().expect_err("the run is stopped by a failure")
+        })
+    }
+
     pub fn accept(&self, record: bool) -> Vec<Loss> {
-        let accept = gap::accept(&self.lake, project(), &self.pipeline, record);
+        let accept = gap::accept(&self.lake, &self.project, &self.pipeline, record);
         self.runtime.block_on(accept).unwrap()
     }
 
     /// The audit's report, in which everything holds.
     pub fn audit(&self) -> Report {
-        let audit = audit::audit(&self.lake, project(), &self.pipeline, &|_, _, _| ());
-        let report = self.runtime.block_on(audit).unwrap();
+        let report = self.audited();
         assert_eq!(report.findings, [], "{report:?}");
         assert_eq!(report.records, report.silver + report.rejects, "{report:?}");
         report
     }
 
+    /// The audit's report, whatever it finds.
+    pub fn audited(&self) -> Report {
+        let audit = audit::audit(&self.lake, &self.project, &self.pipeline, &|_, _, _| ());
+        self.runtime.block_on(audit).unwrap()
+    }
+
     /// Rows of a query, every value as text, null as `NULL`, bytes in hex.
     pub fn query(&self, sql: &str) -> Vec<Vec<String>> {
+        self.query_of(PIPELINE, sql)
+    }
+
+    /// As [`Self::query`], of another pipeline in the same lake.
+    fn query_of(&self, pipeline: &str, sql: &str) -> Vec<Vec<String>> {
         let gold = &self.pipeline.gold[0].name;
         let tables = [
-            ("bronze", names::bronze_path(PIPELINE)),
-            ("silver", names::silver_path(PIPELINE)),
-            ("rejects", names::rejects_path(PIPELINE)),
-            ("gold", names::gold_path(PIPELINE, gold)),
-            ("late", names::late_path(PIPELINE, gold)),
+            ("bronze", names::bronze_path(pipeline)),
+            ("silver", names::silver_path(pipeline)),
+            ("rejects", names::rejects_path(pipeline)),
+            ("gold", names::gold_path(pipeline, gold)),
+            ("late", names::late_path(pipeline, gold)),
         ]
         .map(|(name, path)| Queryable {
             schema: PIPELINE.to_owned(),
@@ -167,7 +223,12 @@ impl Views {
 
     /// The one number that `sql` gives, 0 for null.
     pub fn number(&self, sql: &str) -> i64 {
-        let rows = self.query(sql);
+        self.number_of(PIPELINE, sql)
+    }
+
+    /// As [`Self::number`], of another pipeline in the same lake.
+    pub fn number_of(&self, pipeline: &str, sql: &str) -> i64 {
+        let rows = self.query_of(pipeline, sql);
         if rows[0][0] == "NULL" {
             0
         } else {
@@ -224,7 +285,7 @@ impl Views {
 
     /// Where a table of the lake would be.
     pub fn path(&self, table: &str) -> PathBuf {
-        self.dir.path().join(PIPELINE).join(table)
+        self.location.join(PIPELINE).join(table)
     }
 
     /// Asserts that the pipeline is stopped by a loss that is told as `what`, and stays so.
@@ -235,6 +296,15 @@ impl Views {
             assert!(error.to_string().contains(what), "{error}");
             assert!(error.next().unwrap().contains("accept-gap -p view_log"), "{error}");
         }
+    }
+}
+
+/// Stops the layers also where the work beside them panics, or their scope would wait for them forever.
+struct Ending(Stop);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ask();
     }
 }
 

@@ -213,6 +213,7 @@ fn tick() -> impl Strategy<Value = BronzeRow> {
                 partition: "view_log/0".to_owned(),
                 from: 0,
                 to: 5,
+                why: None,
             }),
         })
     })

@@ -42,6 +42,17 @@ impl Project {
         project
     }
 
+    /// The project over a Kafka topic, with quick commits and an impatient watch over its source.
+    pub fn over_kafka(brokers: &str, topic: &str) -> Self {
+        let project = Self::new();
+        let text = format!(
+            "[source]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{topic}\"\nstalled_after = \"1s\"\n\n\
+             [commit]\nmax_delay = \"100ms\"\n"
+        );
+        project.write("layers/view_log/bronze.toml", text.as_bytes());
+        project
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         self.folder.path()

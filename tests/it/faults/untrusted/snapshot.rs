@@ -74,25 +74,3 @@ fn written(snapshot: &Snapshot) -> Vec<u8> {
         .finish(entries)
         .unwrap()
 }
-
-/// A sound file with so many keys.
-pub fn sound(keys: u64) -> Vec<u8> {
-    let entry = |seq: u64| Entry {
-        key: u128::from(seq) << 64 | 7,
-        seq: i64::try_from(seq).unwrap(),
-        event_time: 0,
-    };
-    let header = Header {
-        identity: identity(),
-        position: i64::try_from(keys).unwrap() + 1,
-        version: 3,
-        mark: "mark".to_owned(),
-        rows: keys,
-        keys,
-        written_at: "2026-03-01T00:00:00Z".to_owned(),
-    };
-    write_front(Vec::new(), &header)
-        .unwrap()
-        .finish((0..keys).map(entry))
-        .unwrap()
-}

@@ -22,7 +22,7 @@ fn send_more(topic: &Topic, events: Range<u64>) {
 
 /// Accepts the one gap there is, and proves that the run then goes on to `records` records in all.
 fn accept_and_go_on(views: &Views, topic: &Topic, (from, to): (i64, i64), records: i64) {
-    let gap = format!("{}/0 from offset {from} to {to}", topic.name);
+    let gap = format!("{}/0 from offset {from} to {to} (", topic.name);
     // Looking alone changes nothing.
     assert_eq!(views.accept(false).len(), 1);
     assert_eq!(views.fails().kind(), medallion::error::Kind::DataLoss);
@@ -33,7 +33,8 @@ fn accept_and_go_on(views: &Views, topic: &Topic, (from, to): (i64, i64), record
     assert_eq!(views.accept(true), [], "there is nothing more to accept");
     views.run(&ONCE).unwrap();
     let report = views.audit();
-    assert_eq!((report.records, report.gaps), (records, vec![gap]));
+    assert_eq!((report.records, report.gaps.len()), (records, 1));
+    assert!(report.gaps[0].starts_with(&gap), "{:?}", report.gaps);
     // And once more, with something new.
     send_more(topic, 900..950);
     views.run(&ONCE_AND_CLOSE).unwrap();

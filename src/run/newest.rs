@@ -1,0 +1,73 @@
+//! The newest record of each partition: by its fingerprint a re-created topic is told from the one we know, and by its
+//! timestamp a one-shot run tells whether a partition is idle.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use serde::{Deserialize, Serialize};
+
+use super::bronze::positions;
+use crate::clock::Micros;
+use crate::source::{PartitionId, RecordDigest};
+use crate::table::Table;
+
+/// The newest record of a partition, as bronze remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRecord {
+    /// Its offset.
+    pub offset: i64,
+    /// What it was.
+    pub digest: RecordDigest,
+}
+
+/// The newest record of each partition in the table's newest commit, by `topic/partition`.
+pub fn last_records(table: &Table) -> BTreeMap<String, LastRecord> {
+    table
+        .info()
+        .and_then(|info| serde_json::from_value(info.get("last")?.clone()).ok())
+        .unwrap_or_default()
+}
+
+/// Each partition's newest timestamp, from the newest commit; `now` for one that the log no longer tells of.
+pub(super) fn stamps_before(table: &Table, pipeline: &str, now: Micros) -> BTreeMap<PartitionId, Micros> {
+    let told: BTreeMap<String, Micros> = table
+        .info()
+        .and_then(|info| serde_json::from_value(info.get("stamps")?.clone()).ok())
+        .unwrap_or_default();
+    positions(table, pipeline)
+        .into_iter()
+        .filter(|(_, next)| *next > 0)
+        .map(|(id, _)| (told.get(&id.to_string()).copied().unwrap_or(now), id))
+        .map(|(at, id)| (id, at))
+        .collect()
+}
+
+/// Remembers the last record of each partition in the batch.
+pub(super) fn note_last_records(batch: &RecordBatch, last: &mut BTreeMap<String, LastRecord>) {
+    let column = |name: &str| batch.column_by_name(name);
+    let (Some(topics), Some(partitions), Some(offsets), Some(timestamps), Some(keys), Some(values)) = (
+        column("topic").and_then(|column| column.as_string_opt::<i32>()),
+        column("partition").and_then(|column| column.as_primitive_opt::<Int32Type>()),
+        column("offset").and_then(|column| column.as_primitive_opt::<Int64Type>()),
+        column("timestamp").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()),
+        column("key").and_then(|column| column.as_binary_opt::<i32>()),
+        column("value").and_then(|column| column.as_binary_opt::<i32>()),
+    ) else {
+        return;
+    };
+    let mut newest: BTreeMap<(&str, i32), usize> = BTreeMap::new();
+    for row in (0..batch.num_rows()).filter(|row| topics.is_valid(*row)) {
+        newest.insert((topics.value(row), partitions.value(row)), row);
+    }
+    for ((topic, partition), row) in newest {
+        let timestamp = timestamps.is_valid(row).then(|| timestamps.value(row));
+        let key = keys.is_valid(row).then(|| keys.value(row));
+        let value = values.is_valid(row).then(|| values.value(row));
+        let record = LastRecord {
+            offset: offsets.value(row),
+            digest: RecordDigest::from_parts(timestamp, key, value),
+        };
+        last.insert(format!("{topic}/{partition}"), record);
+    }
+}
