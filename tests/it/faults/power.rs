@@ -110,7 +110,7 @@ impl Scenario {
     }
 
     fn dice(&self, case: usize) -> ChaCha8Rng {
-        ChaCha8Rng::seed_from_u64(self.seed ^ (case as u64) << 8)
+        ChaCha8Rng::seed_from_u64(self.seed ^ ((case as u64) << 8))
     }
 
     /// Goes on from `phase` over what is left, on a sound disk; whether all is as if nothing had happened.

@@ -182,7 +182,8 @@ impl Image {
 
     /// The files that are left when the power goes now.
     pub fn left(&self, forgets: Forgets, dice: &mut ChaCha8Rng) -> BTreeMap<String, Bytes> {
-        let mut names: BTreeMap<&String, &Named> = self.on_disk.iter().collect();
+        let on_disk = self.on_disk.iter();
+        let mut names: BTreeMap<&str, &Named> = on_disk.map(|(name, named)| (name.as_str(), named)).collect();
         for name in self.now.keys().chain(self.on_disk.keys()) {
             let (now, on_disk) = (self.now.get(name), self.on_disk.get(name));
             if Named::same(now, on_disk) {
@@ -195,14 +196,14 @@ impl Image {
                     Forgets::Some => dice.random(),
                 };
             match now {
-                Some(named) if arrived => names.insert(name, named),
-                None if arrived => names.remove(name),
+                Some(named) if arrived => names.insert(name.as_str(), named),
+                None if arrived => names.remove(name.as_str()),
                 _ => None,
             };
         }
         let reached = |name: &str| {
             let mut above = parent(name);
-            while !above.is_empty() && names.contains_key(&above.to_owned()) {
+            while !above.is_empty() && names.contains_key(above) {
                 above = parent(above);
             }
             above.is_empty()
@@ -212,7 +213,7 @@ impl Image {
             if let Named::File(content) = named
                 && reached(name)
             {
-                files.insert((*name).clone(), self.contents[*content].left(forgets, dice));
+                files.insert((*name).to_owned(), self.contents[*content].left(forgets, dice));
             }
         }
         files
