@@ -60,9 +60,12 @@ pub struct Phase {
     pub files: usize,
 }
 
+/// A phase's name, its work, and how its project comes to be.
+type Plan = (&'static str, Work, fn(&Project));
+
 /// The phases, each done once undisturbed.
 pub fn phases() -> Vec<Phase> {
-    let plans: [(&str, Work, fn(&Project)); 5] = [
+    let plans: [Plan; 5] = [
         ("first run", Work::Run { close_windows: false }, first),
         ("second run", Work::Run { close_windows: false }, second),
         ("replay", Work::Replay, changed),

@@ -26,11 +26,11 @@ fn one_of(fault: Fault) -> usize {
         Fault::RefusedOnce => pick(29, 1, 1),
         Fault::AnswerLost | Fault::DiesAfter => pick(9, 1, 1),
         // Those that apply to few calls.
-        Fault::Torn | Fault::LandsLate | Fault::LandsAfterDeath => pick(9, 2, 1),
-        Fault::OwnExists | Fault::OwnPrecondition => pick(9, 2, 1),
+        Fault::Torn | Fault::LandsLate | Fault::LandsAfterDeath => pick(9, 3, 1),
+        Fault::OwnExists | Fault::OwnPrecondition => pick(9, 3, 1),
         Fault::StaleOnce | Fault::StaleOn => pick(29, 12, 1),
         // Other words for what is tried above, or other moments of the same death.
-        _ => pick(97, 48, 1),
+        _ => pick(97, 89, 1),
     }
 }
 
@@ -140,7 +140,8 @@ fn try_case(case: Case) -> Result<(), String> {
         // Success means that the work is done.
         Ok(()) => {
             same(&left.rows, &phase.wanted).map_err(|why| format!("success, but {why}"))?;
-            if phase.work == Work::Maintain && files(&left) != phase.files {
+            // What a list does not show, compaction leaves for the next time, as it does what is appended beside it.
+            if phase.work == Work::Maintain && !case.fault.lies() && files(&left) != phase.files {
                 return Err(format!("success with {} files, wanted {}", files(&left), phase.files));
             }
         }
@@ -154,7 +155,11 @@ fn try_case(case: Case) -> Result<(), String> {
 /// Starts again on the healthy store until the work is done, and looks at what came of it.
 fn mend(case: Case, store: &Arc<InMemory>, faulty: &Faulty) -> Result<(), String> {
     let phase = case.phase();
-    let again = if case.at % 2 == 0 { &phase.project } else { &phase.other };
+    let again = if case.at.is_multiple_of(2) {
+        &phase.project
+    } else {
+        &phase.other
+    };
     if let Some(put) = faulty.take_pending() {
         // Somewhere in the next process' work, someone else's put comes down.
         let at = (seed() as usize + case.at * 13) % phase.calls.len().min(50);
@@ -177,14 +182,18 @@ fn mend(case: Case, store: &Arc<InMemory>, faulty: &Faulty) -> Result<(), String
         // Otherwise broken maintenance hinders neither the next one nor a run. Around a log checkpoint the next one is
         // the harder: it finds one that was not told of.
         let checkpoint = phase.calls[case.at].1.as_ref().contains("checkpoint");
-        if checkpoint || case.at % 2 == 0 {
+        if checkpoint || case.at.is_multiple_of(2) {
             phase
                 .work
                 .on(again, store.clone())
                 .map_err(|error| format!("the next maintenance: {error}"))?;
         }
     }
-    let again = if case.at % 2 == 0 { &end.project } else { &end.other };
+    let again = if case.at.is_multiple_of(2) {
+        &end.project
+    } else {
+        &end.other
+    };
     end.work
         .on(again, store.clone())
         .map_err(|error| format!("the next start: {error}"))?;

@@ -45,6 +45,8 @@ pub struct Plain {
 }
 
 type Checked<T> = Result<T, String>;
+/// Path to content and rows.
+type Known = HashMap<String, (Bytes, Vec<Row>)>;
 
 impl Plain {
     /// The table at `table`; none where there is no log. Where `torn`, a log checkpoint may be torn if the entries
@@ -246,7 +248,7 @@ fn batches(path: &str, bytes: Bytes) -> Checked<Vec<RecordBatch>> {
 
 /// The rows of a file, which are not decoded again for the many copies of a store that tests make.
 fn known_rows(path: &str, bytes: Bytes) -> Checked<Vec<Row>> {
-    static KNOWN: LazyLock<Mutex<HashMap<String, (Bytes, Vec<Row>)>>> = LazyLock::new(Mutex::default);
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     if let Some((same, rows)) = KNOWN.lock().unwrap().get(path)
         && *same == bytes
     {
