@@ -74,7 +74,7 @@ fn pairs() -> Vec<Pair> {
     let deep = later().flat_map(|one| firsts().map(move |two| Pair(one, two)));
     pairs.extend(deep.take(pick(0, 0, usize::MAX)));
     pairs.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed()));
-    pairs.truncate(pick(6, 100, usize::MAX));
+    pairs.truncate(pick(6, 60, usize::MAX));
     pairs
 }
 
