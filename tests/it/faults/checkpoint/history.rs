@@ -51,6 +51,19 @@ fn a_table_that_was_set_back_and_came_past_the_snapshot_another_way_does_not_use
 }
 
 #[test]
+fn a_position_that_was_set_back_by_hand_is_not_answered_from_what_came_after_it() {
+    let bed = Bed::new();
+    let set_back = |lake: Lake| {
+        Raw::new(&lake, &names::silver_path(PIPELINE)).set_txn(&names::silver_position(PIPELINE), PREVIOUS + 5);
+        lake
+    };
+    let alone = go_on(&bed.project, &set_back(bed.lake()), &Checkpoints::off(), STEP);
+    let continued = go_on(&bed.project, &set_back(bed.lake()), &bed.copy().checkpoints(), STEP);
+    assert_eq!((continued.how, continued.from), (How::Tables, 0));
+    assert_eq!(continued.rows, alone.rows);
+}
+
+#[test]
 fn rows_that_someone_deleted_are_forgotten_as_the_tables_say() {
     let bed = Bed::new();
     for file in [0, 2, 3] {
