@@ -26,7 +26,7 @@ pub fn check(case: &[u8], held: impl Fn(&mut dyn FnMut()) -> usize) {
     let Some((kind, bytes)) = case.split_first() else {
         return;
     };
-    let file = if kind % 2 == 0 { bytes.to_vec() } else { summed(bytes) };
+    let file = if kind.is_multiple_of(2) { bytes.to_vec() } else { summed(bytes) };
     let mut read = None;
     let bytes = held(&mut || read = Some(decode(&file, &identity())));
     assert!(bytes <= HEAP_BASE + HEAP_PER_BYTE * file.len(), "{} bytes held {bytes}", file.len());
