@@ -26,16 +26,29 @@ pub fn check(case: &[u8], held: impl Fn(&mut dyn FnMut()) -> usize) {
     let Some((kind, bytes)) = case.split_first() else {
         return;
     };
-    let file = if kind.is_multiple_of(2) { bytes.to_vec() } else { summed(bytes) };
+    let file = if kind.is_multiple_of(2) {
+        bytes.to_vec()
+    } else {
+        summed(bytes)
+    };
     let mut read = None;
     let bytes = held(&mut || read = Some(decode(&file, &identity())));
-    assert!(bytes <= HEAP_BASE + HEAP_PER_BYTE * file.len(), "{} bytes held {bytes}", file.len());
+    assert!(
+        bytes <= HEAP_BASE + HEAP_PER_BYTE * file.len(),
+        "{} bytes held {bytes}",
+        file.len()
+    );
     let header = read_header(file.as_slice(), file.len() as u64);
     match read.unwrap() {
         Ok(snapshot) => {
             assert_eq!(header.unwrap(), snapshot.header);
             assert_eq!(snapshot.header.keys, snapshot.entries.len() as u64);
-            assert!(snapshot.entries.iter().all(|entry| entry.seq < snapshot.header.position));
+            assert!(
+                snapshot
+                    .entries
+                    .iter()
+                    .all(|entry| entry.seq < snapshot.header.position)
+            );
             let again = decode(&written(&snapshot), &identity()).unwrap();
             assert_eq!(again, snapshot);
         }
@@ -60,7 +73,10 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
 /// The snapshot as medallion writes it.
 fn written(snapshot: &Snapshot) -> Vec<u8> {
     let entries = snapshot.entries.iter().copied();
-    write_front(Vec::new(), &snapshot.header).unwrap().finish(entries).unwrap()
+    write_front(Vec::new(), &snapshot.header)
+        .unwrap()
+        .finish(entries)
+        .unwrap()
 }
 
 /// A sound file with so many keys.
@@ -79,5 +95,8 @@ pub fn sound(keys: u64) -> Vec<u8> {
         keys,
         written_at: "2026-03-01T00:00:00Z".to_owned(),
     };
-    write_front(Vec::new(), &header).unwrap().finish((0..keys).map(entry)).unwrap()
+    write_front(Vec::new(), &header)
+        .unwrap()
+        .finish((0..keys).map(entry))
+        .unwrap()
 }
