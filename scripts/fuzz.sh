@@ -33,7 +33,6 @@ run() {
     local corpus=$work/$target/corpus findings=$work/$target/findings log=$work/$target/log
     mkdir -p "$corpus" "$findings"
     echo "== fuzz $target: $seconds s, seed $seed, findings in $findings"
-    # Written once, so that the seeds are shown to be executed whatever the time allows.
     local options=(-seed="$seed" -rss_limit_mb=2048 -timeout=20 -max_len=65536 -artifact_prefix="$findings/")
     [[ -f fuzz/dictionaries/$target.dict ]] && options+=(-dict="fuzz/dictionaries/$target.dict")
     if TMPDIR=$scratch "$program" "${options[@]}" -max_total_time="$seconds" -print_final_stats=1 \

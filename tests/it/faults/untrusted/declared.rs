@@ -63,7 +63,7 @@ pub fn check(case: &[u8]) {
 }
 
 fn judge(project: &Path) {
-    let env = |name: &str| (name.len() % 2 == 0).then(|| "${x}:1".to_owned());
+    let env = |name: &str| name.len().is_multiple_of(2).then(|| "${x}:1".to_owned());
     if let Err(error) = load_settings(project, &env) {
         told(&error);
     }
