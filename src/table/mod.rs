@@ -7,13 +7,16 @@
 //! Path through the room: [`Lake`] finds a table's place, [`Table`] appends to it, [`Reader`] follows it for the
 //! next layer, [`Rewrite`] swaps its content in one commit, [`maintain`] keeps its log and files small.
 
+mod age;
 mod commit;
+mod foreign;
 mod lake;
 pub mod maintain;
 mod object;
 mod opened;
 mod query;
 mod read;
+mod scan;
 mod spec;
 mod swap;
 mod txns;
@@ -22,6 +25,7 @@ mod write;
 pub use lake::Lake;
 pub use opened::{Append, Stored, Table};
 pub use query::{Queryable, session};
-pub use read::{Followed, Reader, conform};
+pub use read::{Followed, Reader};
+pub use scan::{Ask, conform};
 pub use spec::TableSpec;
 pub use swap::Rewrite;
