@@ -8,6 +8,7 @@
 )]
 
 mod bronze_ticks;
+mod faults;
 mod gold_properties;
 mod kafka;
 mod metrics;

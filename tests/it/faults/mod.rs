@@ -1,0 +1,4 @@
+//! The fault suite: what must hold whatever breaks.
+
+mod compactions;
+mod host;
