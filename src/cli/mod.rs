@@ -65,7 +65,9 @@ fn start_runtime() -> Result<Runtime> {
     let met = Arc::new(Barrier::new(BLOCKING_THREADS));
     let threads = (0..BLOCKING_THREADS).map(|_| {
         let met = met.clone();
-        runtime.spawn_blocking(move || drop(met.wait()))
+        runtime.spawn_blocking(move || {
+            met.wait();
+        })
     });
     let all = futures::future::try_join_all(threads.collect::<Vec<_>>());
     let started = runtime.block_on(async { tokio::time::timeout(THREAD_STARTS, all).await });

@@ -144,14 +144,14 @@ def main():
         ]
         cases = [case for case in cases if options.only in f"{case.operation.__name__} {case.table} {case.when}"]
         assert cases, f"no case is named {options.only!r}"
+        differ = 0
+        print(f"{'operation':19} {'table':8} {'when':8} {'expected':21} seen", flush=True)
         with ThreadPoolExecutor(options.workers) as pool:
-            seen = list(pool.map(Case.run, cases))
-    differ = 0
-    print(f"{'operation':19} {'table':8} {'when':8} {'expected':21} seen")
-    for case, saw in zip(cases, seen):
-        mark = "" if saw == case.expected else "  <-- DIFFERS"
-        differ += saw != case.expected
-        print(f"{case.operation.__name__:19} {case.table:8} {case.when:8} {case.expected:21} {saw}{mark}")
+            for case, saw in zip(cases, pool.map(Case.run, cases)):
+                mark = "" if saw == case.expected else "  <-- DIFFERS"
+                differ += saw != case.expected
+                name = case.operation.__name__
+                print(f"{name:19} {case.table:8} {case.when:8} {case.expected:21} {saw}{mark}", flush=True)
     print(f"foreign hands: {len(cases)} cases, {differ} differ, {time.monotonic() - begun:.0f} s")
     sys.exit(1 if differ else 0)
 

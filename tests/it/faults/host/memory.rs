@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medallion::clock::Clock;
+use medallion::source::files::FileSource;
+use medallion::source::{POLL_BYTES, Positions, Record};
 use medallion::table::Lake;
 use object_store::local::LocalFileSystem;
 
@@ -150,4 +152,24 @@ fn a_backlog_of_wide_events_over_a_slow_store_stays_within_the_budget() {
 fn a_backlog_of_narrow_events_over_a_slow_store_stays_within_the_budget() {
     let bytes = tier::pick(20 << 20, 300 << 20, 10 << 30);
     assert_bounded("events of 200 bytes", bytes, 60);
+}
+
+#[test]
+fn a_poll_of_files_hands_out_no_more_than_its_bytes_however_many_records_are_asked_for() {
+    let project = project();
+    let events = backlog(&project.path().join("input/a.ndjson"), 40 << 20, 1 << 20);
+    let files = medallion::definition::FileSource {
+        paths: vec!["input/*".to_owned()],
+    };
+    let mut source = FileSource::open("p", project.path(), &files, &Positions::new()).unwrap();
+    let (mut polls, mut records) = (0, 0);
+    while records < events {
+        let mut bytes = 0;
+        let mut take = |record: Record<'_>| bytes += record.value.unwrap().len();
+        records += source.poll(Duration::ZERO, 20_000, &mut take).unwrap() as u64;
+        // The last record may go over.
+        assert!(bytes <= POLL_BYTES + (2 << 20), "{bytes} bytes in one poll");
+        polls += 1;
+    }
+    assert!(polls >= 5, "{polls}");
 }
