@@ -1,7 +1,9 @@
 //! The only place that reads the wall clock.
 
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
@@ -20,7 +22,12 @@ pub const OFFSET_VARIABLE: &str = "MEDALLION_CLOCK_OFFSET";
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     fixed: Option<Arc<AtomicI64>>,
+    /// By how much the wall clock was set, in microseconds.
+    jumped: Arc<AtomicI64>,
 }
+
+/// Where [`Clock::elapsed`] counts from.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock {
     /// The machine's clock.
@@ -32,6 +39,7 @@ impl Clock {
     pub fn fixed(now: Micros) -> Self {
         Self {
             fixed: Some(Arc::new(AtomicI64::new(now))),
+            jumped: Arc::default(),
         }
     }
 
@@ -42,13 +50,27 @@ impl Clock {
         }
     }
 
+    /// Sets the wall clock ahead or back by `micros`, as an operator or a broken time server would: for tests.
+    pub fn jump(&self, micros: Micros) {
+        self.jumped.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Microseconds since some instant, to measure how long something takes: no setting of the wall clock moves it.
+    pub fn elapsed(&self) -> Micros {
+        match &self.fixed {
+            Some(fixed) => fixed.load(Ordering::SeqCst),
+            None => i64::try_from(STARTED.elapsed().as_micros()).unwrap_or(i64::MAX),
+        }
+    }
+
     /// The time now.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask")]
     pub fn now(&self) -> Micros {
-        match &self.fixed {
+        let unset = match &self.fixed {
             Some(fixed) => fixed.load(Ordering::SeqCst),
             None => Utc::now().timestamp_micros().saturating_add(offset()),
-        }
+        };
+        unset.saturating_add(self.jumped.load(Ordering::SeqCst))
     }
 }
 

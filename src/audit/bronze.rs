@@ -35,6 +35,7 @@ pub(super) async fn audit(
     };
     report.tables += 1;
     let head = reader.txn(&names::bronze_seq(&pipeline.name)).unwrap_or(0);
+    report.none_touched(&reader, &path).await?;
     report.none_past(&reader, &path, head, "seq").await?;
     let columns = ["seq", "kind", "topic", "partition", "offset", "value"].map(str::to_owned);
     let mut walk = Walk::default();

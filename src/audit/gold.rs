@@ -65,6 +65,8 @@ pub(super) async fn audit(
     report
         .none_past(&late, &late_path, late_position.max(position), SEQ)
         .await?;
+    report.none_touched(&gold, &gold_path).await?;
+    report.none_touched(&late, &late_path).await?;
     let mut state = State::new(i64::MIN);
     let mut expected: Vec<RecordBatch> = Vec::new();
     let mut expected_late: Vec<RecordBatch> = Vec::new();

@@ -83,6 +83,14 @@ pub async fn audit(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: P
 }
 
 impl Report {
+    /// Finds what others did to the rows of the table since our newest commit, which `run` refuses to go on from.
+    async fn none_touched(&mut self, reader: &Reader, table: &str) -> Result<()> {
+        if let Some(what) = reader.foreign_harm().await? {
+            self.find(table, what);
+        }
+        Ok(())
+    }
+
     /// Finds rows at or past the position that their table says it has reached: they would come once more.
     async fn none_past(&mut self, reader: &Reader, table: &str, position: i64, seq_column: &str) -> Result<()> {
         let past = reader.read(position, i64::MAX, &[seq_column.to_owned()]).await?;

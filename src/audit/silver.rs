@@ -51,6 +51,8 @@ pub(super) async fn audit(
         );
         return Ok(());
     }
+    report.none_touched(&silver, &silver_path).await?;
+    report.none_touched(&rejects, &rejects_path).await?;
     report.none_past(&silver, &silver_path, position, SEQ).await?;
     // Rejects are committed first, so they may be a step ahead of silver.
     let rejects_position = rejects.txn(&names::silver_position(name)).unwrap_or(0).max(position);
@@ -73,8 +75,8 @@ pub(super) async fn audit(
     let mut at = adopted;
     while at < position {
         let (current, boundary) = references.at(at)?;
-        let to = position.min(at + chunks::CHUNK_ROWS).min(boundary.unwrap_or(i64::MAX));
-        let rows = bronze.read(at, to, &all_columns()).await?;
+        let end = position.min(boundary.unwrap_or(i64::MAX));
+        let (rows, to) = chunks::next(&bronze, at, end, &all_columns()).await?;
         let expected = plan.process(&rows, &current, &mut state)?;
         let accepted = silver.read(at, to, &silver_columns).await?;
         let rejected = rejects.read(at, to, &rejects_columns).await?;

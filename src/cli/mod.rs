@@ -20,12 +20,20 @@ mod status;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use tokio::runtime::Runtime;
 
 use crate::error::{Error, Kind, Result};
 use args::{Args, Command};
 use session::Session;
+
+/// Threads for blocking work that are kept: every layer needs one that may wait for another.
+const BLOCKING_THREADS: usize = 16;
+/// How long they may take to start.
+const THREAD_STARTS: Duration = Duration::from_secs(10);
 
 /// Parses the command line, runs the command, reports its error. The process' whole life.
 pub fn main() -> ExitCode {
@@ -40,6 +48,40 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The I/O threads, with those for blocking work that never end: where the system later refuses new threads, tokio queues
+/// such work for the threads there are, and would wait for ever where these are none or all wait for work of their own.
+fn start_runtime() -> Result<Runtime> {
+    let failed = |why: String| {
+        Error::new(Kind::Unavailable, format!("starting the I/O threads: {why}"))
+            .with_next("raise the limits on memory and threads of this process")
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_keep_alive(Duration::from_secs(u64::from(u32::MAX)))
+        .enable_all()
+        .build()
+        .map_err(|error| failed(error.to_string()))?;
+    // All of them are there when each has met the others.
+    let met = Arc::new(Barrier::new(BLOCKING_THREADS));
+    let threads = (0..BLOCKING_THREADS).map(|_| {
+        let met = met.clone();
+        runtime.spawn_blocking(move || {
+            met.wait();
+        })
+    });
+    let all = futures::future::try_join_all(threads.collect::<Vec<_>>());
+    let started = runtime.block_on(async { tokio::time::timeout(THREAD_STARTS, all).await });
+    match started {
+        Ok(Ok(_)) => Ok(runtime),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => {
+            // Those that are there wait for those that never come, so the runtime is not waited for.
+            runtime.shutdown_background();
+            Err(failed("the system gives no more threads".to_owned()))
+        }
+    }
+}
+
 fn dispatch(args: Args) -> Result<()> {
     if let Command::Completions { shell } = args.command {
         // Into memory first: the generator panics where stdout's reader went away.
@@ -47,11 +89,7 @@ fn dispatch(args: Args) -> Result<()> {
         clap_complete::generate(shell, &mut Args::command(), "medallion", &mut script);
         return output::line(String::from_utf8_lossy(&script).trim_end());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Kind::Unavailable, format!("starting the I/O threads: {error}")))?;
+    let runtime = start_runtime()?;
     let session = Session::open(&args.global, runtime.handle().clone())?;
     let done = match args.command {
         Command::Run(command) => run::run(&session, &command),

@@ -119,6 +119,8 @@ fn start_log(settings: &Settings) -> Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        // The subscriber tells its own failure to write on stderr, which panics where stderr is what failed.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let started = match settings.log_format {
         LogFormat::Text => builder.try_init(),

@@ -14,10 +14,10 @@ pub(super) const BRONZE: CommitPolicy = CommitPolicy {
     max_delay: Duration::from_secs(10),
 };
 
-/// Silver reads a range of bronze per step: bounded by memory first.
+/// Silver and gold read a range of rows per step: bounded by memory first.
 pub(super) const SILVER: CommitPolicy = CommitPolicy {
     max_rows: 1_000_000,
-    max_bytes: 256 << 20,
+    max_bytes: 64 << 20,
     max_delay: Duration::from_secs(10),
 };
 
@@ -26,7 +26,7 @@ pub(super) const SILVER: CommitPolicy = CommitPolicy {
 struct RawCommit {
     #[validate(range(min = 1, max = 100_000_000, message = "must be between 1 and 100,000,000"))]
     max_rows: i64,
-    #[validate(range(min = 1024, max = 4_294_967_296_u64, message = "must be between 1KiB and 4GiB"))]
+    #[validate(range(min = 1024, max = 1_073_741_824_u64, message = "must be between 1KiB and 1GiB"))]
     max_bytes: u64,
     #[validate(custom(function = "delay"))]
     max_delay: Duration,

@@ -48,11 +48,12 @@ pub struct BronzeLayer {
     clock: Clock,
     runtime: Handle,
     committed: Positions,
-    /// When the first row of the step at hand came.
+    /// When the first row of the step at hand came. This and what follows is [`Clock::elapsed`], so that setting the
+    /// wall clock neither delays a commit nor makes a silence.
     step_began: Option<Micros>,
     /// When the newest record of each partition came.
     last_seen: BTreeMap<PartitionId, Micros>,
-    /// The newest record's own timestamp, which says when it came to the broker as well as anything can.
+    /// The newest record's own timestamp, which says when it came to the broker as well as anything can: wall clock.
     last_stamp: BTreeMap<PartitionId, Micros>,
     /// Offset and digest of the newest record of each partition, by which a re-created topic is recognised.
     last_records: BTreeMap<String, LastRecord>,
@@ -78,13 +79,18 @@ pub struct Done {
 }
 
 /// Opens or makes bronze's table.
+///
+/// Errors: [`Kind::Damaged`] where its rows are not what its positions promise.
 pub async fn open_table(lake: &Lake, pipeline: &str) -> Result<Table> {
-    Table::open_or_create(lake, tables::bronze(pipeline)).await
+    Table::open_or_create(lake, tables::bronze(pipeline)).await?.trusted()
 }
 
 /// Opens bronze's table, or none where there is none.
+///
+/// Errors: as [`open_table`].
 pub async fn open_if_there(lake: &Lake, pipeline: &str) -> Result<Option<Table>> {
-    Table::open(lake, tables::bronze(pipeline)).await
+    let table = Table::open(lake, tables::bronze(pipeline)).await?;
+    table.map(Table::trusted).transpose()
 }
 
 /// The positions that bronze's table holds.
@@ -104,13 +110,13 @@ impl BronzeLayer {
         runtime: Handle,
     ) -> Self {
         let next_seq = table.txn(&names::bronze_seq(pipeline)).unwrap_or(0);
-        let now = clock.now();
+        let (now, begun) = (clock.now(), clock.elapsed());
         let last_stamp = stamps_before(&table, pipeline, now);
         // While live nobody is idle before `idle_after` has passed here.
         let last_seen = source
             .positions()
             .into_keys()
-            .map(|partition| (partition, now))
+            .map(|partition| (partition, begun))
             .collect();
         let last_records = last_records(&table);
         let mut layer = Self {
@@ -127,10 +133,10 @@ impl BronzeLayer {
             last_seen,
             last_records,
             idle: BTreeSet::new(),
-            quiet_since: now,
+            quiet_since: begun,
             quiet_told: 0,
             silence_sought: 0,
-            discovered: now,
+            discovered: begun,
             failure: None,
             watch: None,
             stalls: Vec::new(),
@@ -189,7 +195,7 @@ impl BronzeLayer {
             .saturating_sub(self.builder.rows())
             .clamp(1, POLL_RECORDS);
         let wait = self.wait();
-        let now = self.clock.now();
+        let (now, at) = (self.clock.now(), self.clock.elapsed());
         let (builder, idle) = (&mut self.builder, &mut self.idle);
         let (seen, stamps) = (&mut self.last_seen, &mut self.last_stamp);
         let bytes = builder.bytes();
@@ -212,7 +218,7 @@ impl BronzeLayer {
                     None => drop(stamps.insert(id.clone(), stamp)),
                 }
                 if !same {
-                    seen.insert(id.clone(), now);
+                    seen.insert(id.clone(), at);
                 }
             }
         });
@@ -220,17 +226,17 @@ impl BronzeLayer {
             Ok(took) => took,
             Err(error) => return self.keep_then_fail(error),
         };
-        let now = self.clock.now();
+        let at = self.clock.elapsed();
         if took > 0 {
-            self.step_began.get_or_insert(now);
-            self.quiet_since = now;
+            self.step_began.get_or_insert(at);
+            self.quiet_since = at;
             self.quiet_told = 0;
         }
         let drained = took < room && self.builder.bytes() - bytes < POLL_BYTES;
-        if let Err(error) = self.notice(now, took).and_then(|()| self.notice_stall(now, drained)) {
+        if let Err(error) = self.notice(at, took).and_then(|()| self.notice_stall(at, drained)) {
             return self.keep_then_fail(error);
         }
-        if self.due(now) {
+        if self.due(at) {
             return self.commit();
         }
         Ok(None)
@@ -321,7 +327,7 @@ impl BronzeLayer {
         };
         let left = began
             .saturating_add(micros(self.policy.max_delay))
-            .saturating_sub(self.clock.now());
+            .saturating_sub(self.clock.elapsed());
         Duration::from_micros(u64::try_from(left).unwrap_or(0)).min(POLL_MAX)
     }
 
@@ -339,7 +345,7 @@ impl BronzeLayer {
         let (idle, active): (Vec<_>, Vec<_>) = all.into_iter().partition(|partition| self.idle.contains(partition));
         self.builder
             .tick(&Tick::new(reason, rfc3339(now), &active, &idle, quiet_ms), now);
-        self.step_began.get_or_insert(now);
+        self.step_began.get_or_insert(self.clock.elapsed());
     }
 
     /// What came before a failure is whole: it is kept, and the failure told by the next step.

@@ -11,10 +11,10 @@ use super::silver::rows_from;
 use super::{chunks, names, tables};
 use crate::checkpoint::TablePosition;
 use crate::clock::rfc3339;
-use crate::definition::{Gold, Pipeline, silver_schema};
+use crate::definition::{CommitPolicy, Gold, Pipeline, silver_schema};
 use crate::error::{Error, Kind, Result};
 use crate::layer::gold::{Plan, State};
-use crate::table::{Append, Followed, Lake, Reader, Table};
+use crate::table::{Append, Ask, Followed, Lake, Reader, Table};
 
 /// What one step did.
 #[derive(Debug, Clone)]
@@ -55,10 +55,11 @@ impl GoldLayer {
         let name = &pipeline.name;
         let schema = silver_schema(&pipeline.silver)?;
         let plan = Plan::compile(definition, &pipeline.silver.event_time, &schema)?;
-        let Some(silver) = Reader::open(lake, &names::silver_path(name), schema, tables::SEQ).await? else {
+        let path = names::silver_path(name);
+        let time = Some(pipeline.silver.event_time.as_str());
+        let Some(mut silver) = Reader::open_trusted(lake, &path, schema, tables::SEQ, time).await? else {
             return Ok(None);
         };
-        let mut silver = silver.by_time(&pipeline.silver.event_time).await?;
         let generation = silver.stored().generation.clone().unwrap_or_default();
         if silver.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str()) {
             if adopt {
@@ -74,8 +75,8 @@ impl GoldLayer {
             )));
         }
         let (gold_spec, late_spec) = tables::gold(pipeline, definition, &plan, &generation)?;
-        let mut gold = Table::open_or_create(lake, gold_spec).await?;
-        let mut late = Table::open_or_create(lake, late_spec).await?;
+        let mut gold = Table::open_or_create(lake, gold_spec).await?.trusted()?;
+        let mut late = Table::open_or_create(lake, late_spec).await?.trusted()?;
         let position_app = names::gold_position(name, &definition.name);
         let position = gold.txn(&position_app).unwrap_or(0);
         let late_position = late.txn(&position_app).unwrap_or(0);
@@ -155,10 +156,10 @@ impl GoldLayer {
         self.silver.txn(&names::silver_position(&self.pipeline)).unwrap_or(0)
     }
 
-    /// Folds at most `max_rows` seqs; none where there is nothing new.
+    /// Folds as many seqs as silver's policy allows; none where there is nothing new.
     ///
     /// After an error the table must be opened anew.
-    pub async fn step(&mut self, max_rows: usize) -> Result<Option<Done>> {
+    pub async fn step(&mut self, policy: &CommitPolicy) -> Result<Option<Done>> {
         if self.silver.follow().await? == Followed::Rewritten {
             return Err(Error::new(
                 Kind::Damaged,
@@ -176,9 +177,13 @@ impl GoldLayer {
         }
         let limit = self
             .position
-            .saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
-        let to = head.min(limit);
-        let rows = self.silver.read(self.position, to, &self.plan.input_columns()).await?;
+            .saturating_add(i64::try_from(policy.max_rows).unwrap_or(i64::MAX));
+        let ask = Ask {
+            columns: &self.plan.input_columns(),
+            since: i64::MIN,
+            max_bytes: policy.max_bytes as u64,
+        };
+        let (rows, to) = self.silver.read_within(self.position, head.min(limit), ask).await?;
         let late = self.plan.fold(&rows, &mut self.state)?;
         let watermark = self.watermark(to == head, &rows);
         let closed = self.plan.close(watermark, &mut self.state)?;
@@ -231,6 +236,9 @@ impl GoldLayer {
             self.late_position = to;
             #[cfg(debug_assertions)]
             crate::failpoint::hit("G6");
+        } else {
+            // A step without late rows must notice, too, what others do to them.
+            self.late.watch().await?;
         }
         let mut txns = vec![(position_app, to)];
         if self.state.closed > i64::MIN {

@@ -338,7 +338,7 @@ impl LayerLoop for SilverLoop<'_> {
         };
         self.tally.position = layer.position();
         let began = Instant::now();
-        let Some(done) = runtime.block_on(layer.step(self.pipeline.silver.commit.max_rows))? else {
+        let Some(done) = runtime.block_on(layer.step(&self.pipeline.silver.commit))? else {
             return Ok(if ends { Turn::Ended } else { Turn::Waiting });
         };
         self.tally.rows_in += u64::try_from(done.rows).unwrap_or(0);
@@ -454,7 +454,7 @@ impl LayerLoop for GoldLoop<'_> {
         let mut moved = false;
         for layer in &mut self.open {
             let began = Instant::now();
-            if let Some(done) = runtime.block_on(layer.step(self.pipeline.silver.commit.max_rows))? {
+            if let Some(done) = runtime.block_on(layer.step(&self.pipeline.silver.commit))? {
                 moved = true;
                 self.tally.rows_in += done.rows as u64;
                 self.tally.rows_out += done.closed_rows as u64;

@@ -8,6 +8,7 @@
 //! | silver | `medallion/<pipeline>/silver/watermark` | event-time watermark at that position, microseconds |
 //! | gold, late | `medallion/<pipeline>/gold/<table>/position` | next bronze seq folded into the windows |
 //! | gold | `medallion/<pipeline>/gold/<table>/closed` | end of the last closed window, microseconds |
+//! | every table | the prefix of its app ids and `rows` | rows in the table; put there by the table room |
 
 use crate::source::{PartitionId, Positions};
 

@@ -84,8 +84,7 @@ async fn recompute_watermarks(
     let silver_columns = names(&[SEQ, definition.event_time.as_str()]);
     let mut at = 0;
     while at < position {
-        let end = position.min(at + chunks::CHUNK_ROWS);
-        let records = bronze.read(at, end, &bronze_columns).await?;
+        let (records, end) = chunks::next(bronze, at, position, &bronze_columns).await?;
         let accepted = silver.read(at, end, &silver_columns).await?;
         walk(&records, &accepted, &definition.event_time, &mut watermarks)?;
         at = end;

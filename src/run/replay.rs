@@ -40,7 +40,7 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let name = &pipeline.name;
     let _silver = Lock::take(lake, name, "silver")?;
     let _gold = Lock::take(lake, name, "gold")?;
-    let reader = Reader::open(lake, &names::bronze_path(name), bronze::schema(), "seq").await?;
+    let reader = Reader::open_trusted(lake, &names::bronze_path(name), bronze::schema(), "seq", None).await?;
     let reader = reader.ok_or_else(|| super::bronze::no_upstream("silver", "bronze", name))?;
     let head = reader.txn(&names::bronze_seq(name)).unwrap_or(0);
 
@@ -59,8 +59,8 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let mut witness = None;
     let mut at = 0;
     while at < head {
-        let to = head.min(at + chunks::CHUNK_ROWS);
-        let rows = reader.read(at, to, &all_columns()).await?;
+        let (rows, to) = chunks::next(&reader, at, head, &all_columns()).await?;
+        super::silver::require_dense(name, &rows, at, to)?;
         let step = plan.process(&rows, &current, &mut state)?;
         new_rejects.write(&step.rejects).await?;
         new_silver.write(&step.silver).await?;
@@ -119,7 +119,7 @@ async fn gold_table(
     let name = &pipeline.name;
     let schema = silver_schema(&pipeline.silver)?;
     let plan = gold::Plan::compile(definition, &pipeline.silver.event_time, &schema)?;
-    let reader = Reader::open(lake, &names::silver_path(name), schema, tables::SEQ).await?;
+    let reader = Reader::open_trusted(lake, &names::silver_path(name), schema, tables::SEQ, None).await?;
     let reader = reader.ok_or_else(|| super::bronze::no_upstream("gold", "silver", name))?;
     if reader.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str()) {
         return Err(Error::new(
@@ -142,8 +142,7 @@ async fn gold_table(
     let mut witness = None;
     let mut at = 0;
     while at < head {
-        let to = head.min(at + chunks::CHUNK_ROWS);
-        let rows = reader.read(at, to, &columns).await?;
+        let (rows, to) = chunks::next(&reader, at, head, &columns).await?;
         new_late.write(&plan.fold(&rows, &mut state)?).await?;
         witness = Witness::last(&rows, tables::SEQ, &witnessed)?.or(witness);
         #[cfg(debug_assertions)]

@@ -15,12 +15,12 @@ use super::{names, tables};
 use crate::checkpoint::snapshot::Identity;
 use crate::checkpoint::{Checkpoints, TablePosition};
 use crate::clock::{Micros, rfc3339};
-use crate::definition::Pipeline;
+use crate::definition::{CommitPolicy, Pipeline};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::bronze;
 use crate::layer::silver::{Fates, Plan, State, Step};
 use crate::metrics;
-use crate::table::{Append, Followed, Lake, Reader, Table};
+use crate::table::{Append, Ask, Followed, Lake, Reader, Table};
 
 /// What one step did.
 #[derive(Debug, Clone)]
@@ -62,7 +62,8 @@ impl SilverLayer {
         adopt: bool,
     ) -> Result<Option<Self>> {
         let name = &pipeline.name;
-        let Some(bronze) = Reader::open(lake, &names::bronze_path(name), bronze::schema(), "seq").await? else {
+        let path = names::bronze_path(name);
+        let Some(bronze) = Reader::open_trusted(lake, &path, bronze::schema(), "seq", None).await? else {
             return Ok(None);
         };
         let plan = Plan::compile(&pipeline.silver)?;
@@ -160,7 +161,7 @@ impl SilverLayer {
     /// Processes at most `max_rows` bronze rows; none where there is nothing new.
     ///
     /// After an error the layer must be opened anew: what was committed is in the tables.
-    pub async fn step(&mut self, max_rows: usize) -> Result<Option<Done>> {
+    pub async fn step(&mut self, policy: &CommitPolicy) -> Result<Option<Done>> {
         if self.bronze.follow().await? == Followed::Rewritten {
             return Err(Error::new(
                 Kind::Damaged,
@@ -180,25 +181,17 @@ impl SilverLayer {
         let (references, boundary) = self.references.at(self.position)?;
         let limit = self
             .position
-            .saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX));
+            .saturating_add(i64::try_from(policy.max_rows).unwrap_or(i64::MAX));
         let to = head.min(limit).min(boundary.unwrap_or(i64::MAX));
-        let rows = self.bronze.read(self.position, to, &all_columns()).await?;
+        let ask = Ask {
+            columns: &all_columns(),
+            since: i64::MIN,
+            max_bytes: policy.max_bytes as u64,
+        };
+        let (rows, to) = self.bronze.read_within(self.position, to, ask).await?;
         #[cfg(debug_assertions)]
         crate::failpoint::hit("S1");
-        if i64::try_from(rows.num_rows()).ok() != Some(to - self.position) {
-            return Err(Error::new(
-                Kind::Damaged,
-                format!(
-                    "bronze of {} has {} rows where seq {} to {} promise {}",
-                    self.pipeline,
-                    rows.num_rows(),
-                    self.position,
-                    to,
-                    to - self.position
-                ),
-            )
-            .with_next("restore bronze's missing or doubled data files"));
-        }
+        require_dense(&self.pipeline, &rows, self.position, to)?;
         let step = self.plan.process(&rows, &references, &mut self.state)?;
         let witness = Witness::last(&rows, "seq", &lineage::BRONZE)?;
         #[cfg(debug_assertions)]
@@ -255,6 +248,9 @@ impl SilverLayer {
             self.rejects_position = to;
             #[cfg(debug_assertions)]
             crate::failpoint::hit("S4");
+        } else {
+            // A step without rejects must notice, too, what others do to them.
+            self.rejects.watch().await?;
         }
         let mut txns = vec![(app, to)];
         if let Some(watermark) = self.state.watermarks.value() {
@@ -329,11 +325,27 @@ async fn open_tables(lake: &Lake, pipeline: &Pipeline, plan: &Plan) -> Result<(T
     let name = &pipeline.name;
     let fresh = tables::generation();
     let (silver_spec, _) = tables::silver(name, &pipeline.silver, plan, &fresh);
-    let silver = Table::open_or_create(lake, silver_spec).await?;
+    let silver = Table::open_or_create(lake, silver_spec).await?.trusted()?;
     let generation = silver.stored().generation.clone().unwrap_or(fresh);
     let (_, rejects_spec) = tables::silver(name, &pipeline.silver, plan, &generation);
-    let rejects = Table::open_or_create(lake, rejects_spec).await?;
+    let rejects = Table::open_or_create(lake, rejects_spec).await?.trusted()?;
     Ok((silver, rejects))
+}
+
+/// Refuses bronze rows of `[from, to)` that are not one per seq.
+pub fn require_dense(pipeline: &str, rows: &RecordBatch, from: i64, to: i64) -> Result<()> {
+    if i64::try_from(rows.num_rows()).ok() == Some(to - from) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Damaged,
+        format!(
+            "bronze of {pipeline} has {} rows where seq {from} to {to} promise {}",
+            rows.num_rows(),
+            to - from
+        ),
+    )
+    .with_next("restore bronze's missing or doubled data files"))
 }
 
 /// All bronze columns that silver uses.

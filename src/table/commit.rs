@@ -3,17 +3,19 @@
 //! It lists and replays nothing: it knows the version it stands on, puts the next, and when that exists it reads
 //! the winners one by one and judges each. So a commit costs the files it adds, at version 10 and at 1,000,000.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use deltalake::kernel::transaction::TransactionError;
-use deltalake::kernel::{Action, CommitInfo, Transaction};
+use deltalake::kernel::{Action, CommitInfo, Metadata, Transaction};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef, commit_uri_from_version, get_actions};
 use object_store::{Error as StoreError, ObjectStoreExt};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::durable::SyncFailed;
+use super::foreign::{self, Harm};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Puts with an unknown outcome that left no entry are tried this often before the next start decides.
@@ -34,8 +36,11 @@ pub(super) struct Commit<'a> {
     pub(super) txns: Vec<(String, i64)>,
     /// A winner with an app id of this prefix is another writer in our role.
     pub(super) app_prefix: &'a str,
-    /// Whether rows that someone else appends leave our commit valid: true for compaction, which moves rows only.
-    pub(super) appends_pass: bool,
+    /// Whether it moves rows between files only: rows that someone else appends then leave it valid, and where it
+    /// cannot be it is given up, because nothing depends on it.
+    pub(super) moves_rows_only: bool,
+    /// The metadata that the table had when this was begun; none where there was no table.
+    pub(super) metadata: Option<&'a Metadata>,
     /// Small state that rides in the commit.
     pub(super) info: Value,
     /// Who commits, shown to whoever loses.
@@ -52,8 +57,8 @@ enum Verdict {
     /// Nothing in it concerns us: take the next version with the same bytes.
     Rebase,
     /// Another writer in our role: stop.
-    Fenced(String),
-    /// It changed what we rely on: stop with the reason.
+    Fenced,
+    /// It changed what we rely on, so: stop.
     Stop(String),
 }
 
@@ -95,65 +100,84 @@ impl Commit<'_> {
         match self.judge(winner, id) {
             Verdict::Ours => Ok(Some(target)),
             Verdict::Rebase => Ok(None),
-            Verdict::Fenced(who) => Err(Error::new(
-                Kind::Fenced,
-                format!("another writer holds {}: {who} committed version {target}", self.table),
+            Verdict::Fenced => {
+                let who = foreign::author(winner);
+                Err(Error::new(
+                    Kind::Fenced,
+                    format!("another writer holds {}: {who} committed version {target}", self.table),
+                )
+                .with_next("let one of the two go on; every table has one writer"))
+            }
+            Verdict::Stop(what) if self.moves_rows_only => Err(Error::new(
+                Kind::Unavailable,
+                format!(
+                    "compaction of {} gave way: at version {target} {} {what}",
+                    self.table,
+                    foreign::author(winner)
+                ),
             )
-            .with_next("let one of the two go on; every table has one writer")),
-            Verdict::Stop(why) => Err(Error::new(
-                Kind::Damaged,
-                format!("table {} at version {target}: {why}", self.table),
-            )
-            .with_next("look at the table's history; restart when the table is as it should be")),
+            .with_next("nothing was changed; run `medallion maintain` again")),
+            Verdict::Stop(what) => Err(Harm::at(target, winner, &what).error(self.table)),
         }
     }
 
     /// Judges a commit that took the version we wanted. The order of the rules is the design's section 5.
     fn judge(&self, winner: &[Action], id: Uuid) -> Verdict {
         let info = winner.iter().find_map(|action| match action {
-            Action::CommitInfo(info) => Some(info),
+            Action::CommitInfo(info) => info.info.get(COMMIT_ID).and_then(Value::as_str),
             _ => None,
         });
-        let text = |key: &str| info.and_then(|info| info.info.get(key)).and_then(Value::as_str);
-        if text(COMMIT_ID) == Some(id.to_string().as_str()) {
+        if info == Some(id.to_string().as_str()) {
             return Verdict::Ours;
         }
-        let who = text("medallionWriter").map_or_else(
-            || {
-                info.and_then(|info| info.engine_info.clone())
-                    .unwrap_or_else(|| "an unknown writer".to_owned())
-            },
-            str::to_owned,
-        );
-        let removes: Vec<&str> = self
-            .actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Remove(remove) => Some(remove.path.as_str()),
-                _ => None,
-            })
-            .collect();
-        for action in winner {
-            match action {
-                Action::Txn(txn) if txn.app_id.starts_with(self.app_prefix) => return Verdict::Fenced(who),
-                Action::Metadata(_) | Action::Protocol(_) | Action::DomainMetadata(_) => {
-                    return Verdict::Stop(format!("{who} changed its metadata or protocol"));
-                }
-                Action::Add(add) if add.data_change && !self.appends_pass => {
-                    return Verdict::Stop(format!("{who} added rows to it"));
-                }
-                Action::Remove(remove) if remove.data_change => {
-                    return Verdict::Stop(format!("{who} removed rows from it"));
-                }
-                Action::Remove(remove) if removes.contains(&remove.path.as_str()) => {
-                    return Verdict::Stop(format!("{who} rewrote the same file {}", remove.path));
-                }
-                Action::Cdc(_) => return Verdict::Stop(format!("{who} wrote change data to it")),
-                _ => {}
+        let fenced = |action: &Action| matches!(action, Action::Txn(txn) if txn.app_id.starts_with(self.app_prefix));
+        if winner.iter().any(fenced) {
+            return Verdict::Fenced;
+        }
+        let appends_only = |action: &Action| !matches!(action, Action::Remove(_));
+        let harmless_append =
+            self.moves_rows_only && winner.iter().all(appends_only) && !winner.iter().any(is_metadata);
+        if !harmless_append {
+            let harm = match self.metadata {
+                Some(metadata) => foreign::harm(winner, metadata),
+                None => winner.iter().any(is_metadata).then(|| "made it".to_owned()),
+            };
+            if let Some(what) = harm {
+                return Verdict::Stop(what);
             }
         }
-        Verdict::Rebase
+        let removes: HashSet<&str> = removed(&self.actions).collect();
+        match removed(winner).find(|path| removes.contains(path)) {
+            Some(path) => Verdict::Stop(format!("rewrote the same file {path}")),
+            None => Verdict::Rebase,
+        }
     }
+}
+
+fn is_metadata(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Metadata(_) | Action::Protocol(_) | Action::DomainMetadata(_)
+    )
+}
+
+fn removed(actions: &[Action]) -> impl Iterator<Item = &str> {
+    actions.iter().filter_map(|action| match action {
+        Action::Remove(remove) => Some(remove.path.as_str()),
+        _ => None,
+    })
+}
+
+/// Takes in what others committed after `version`, judged as if they had won against `commit`. Returns the newest
+/// version.
+///
+/// Errors: those of [`commit()`], nothing being committed.
+pub(super) async fn follow(log: &LogStoreRef, mut version: u64, commit: &Commit<'_>) -> Result<u64> {
+    while let Some(entry) = read_entry(log, version + 1).await? {
+        commit.outcome(&entry, Uuid::nil(), version + 1)?;
+        version += 1;
+    }
+    Ok(version)
 }
 
 /// Makes `commit` the next version after `version`. Returns the version it got.
@@ -267,6 +291,19 @@ mod tests {
     use super::*;
     use deltalake::kernel::{Add, Remove};
 
+    fn metadata() -> &'static Metadata {
+        static METADATA: std::sync::LazyLock<Metadata> = std::sync::LazyLock::new(|| with_property("delta.x", "1"));
+        &METADATA
+    }
+
+    fn with_property(key: &str, value: &str) -> Metadata {
+        serde_json::from_value(serde_json::json!({
+            "id": "a-table", "format": {"provider": "parquet", "options": {}}, "partitionColumns": [],
+            "schemaString": r#"{"type":"struct","fields":[]}"#, "configuration": {"delta.x": "1", key: value},
+        }))
+        .unwrap()
+    }
+
     fn ours<'a>(actions: Vec<Action>) -> Commit<'a> {
         Commit {
             table: "p/bronze",
@@ -274,7 +311,8 @@ mod tests {
             actions,
             txns: vec![("medallion/p/bronze/seq".into(), 7)],
             app_prefix: "medallion/p/bronze/",
-            appends_pass: false,
+            moves_rows_only: false,
+            metadata: Some(metadata()),
             info: Value::Null,
             writer: "pid 1",
             timestamp_ms: 0,
@@ -303,7 +341,7 @@ mod tests {
         let id = Uuid::new_v4();
         let written = get_actions(1, &commit.bytes(id).unwrap()).unwrap();
         assert_eq!(commit.judge(&written, id), Verdict::Ours);
-        assert!(matches!(commit.judge(&written, Uuid::new_v4()), Verdict::Fenced(_)));
+        assert!(matches!(commit.judge(&written, Uuid::new_v4()), Verdict::Fenced));
     }
 
     #[test]
@@ -326,10 +364,21 @@ mod tests {
     }
 
     #[test]
+    fn a_property_that_only_says_how_the_table_is_kept_is_stepped_over() {
+        let commit = ours(vec![add(true)]);
+        let judge = |key, value| commit.judge(&[Action::Metadata(with_property(key, value))], Uuid::new_v4());
+        assert_eq!(judge("delta.logRetentionDuration", "interval 3 days"), Verdict::Rebase);
+        assert_eq!(judge("delta.x", "1"), Verdict::Rebase, "nothing changed");
+        for key in ["delta.x", "delta.appendOnly", "medallion.generation"] {
+            assert!(matches!(judge(key, "other"), Verdict::Stop(_)), "{key}");
+        }
+    }
+
+    #[test]
     fn compaction_goes_on_beside_appends_but_not_beside_a_swap() {
         let mut commit = ours(vec![remove("x", false), add(false)]);
         commit.app_prefix = "medallion/p/maintain/bronze";
-        commit.appends_pass = true;
+        commit.moves_rows_only = true;
         assert_eq!(commit.judge(&[add(true)], Uuid::new_v4()), Verdict::Rebase);
         assert!(matches!(
             commit.judge(&[remove("y", true), add(true)], Uuid::new_v4()),

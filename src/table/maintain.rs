@@ -1,27 +1,33 @@
 //! Keeping a table small: log checkpoint, log cleanup, compaction, vacuum; by one owner at a time.
 //!
 //! **Invariant: rows before = rows after.** Compaction commits only when the files it writes hold exactly the rows
-//! of the files it removes, and a guard transaction makes two owners exclude each other.
+//! of the files it removes, and a guard transaction makes two owners exclude each other. What is deleted by age is
+//! deleted only where the clock can be right ([`super::age`]).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::compute::concat_batches;
-use deltalake::kernel::{Action, Add};
+use deltalake::DeltaTable;
+use deltalake::kernel::{Action, Add, Metadata};
+use deltalake::logstore::LogStoreRef;
 use deltalake::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::age::Ages;
 use super::commit::{Commit, commit, last_checkpoint};
 use super::failure::Reading;
+use super::foreign::{MAINTAIN, miscounted, promised_rows};
 use super::object::ObjectFile;
 use super::opened::{active_files, load};
-use super::read::conform;
+use super::scan::conform;
 use super::swap::tombstone;
 use super::torn::torn;
 use super::write::Layout;
-use super::{Lake, TableSpec};
+use super::{Lake, TableSpec, txns};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Least age of a removed file before vacuum deletes it: a reader or a replay may still be at it.
@@ -55,6 +61,9 @@ pub struct Report {
     pub log_files_removed: usize,
     /// Data files deleted by vacuum.
     pub data_files_removed: usize,
+    /// Why nothing was deleted, where the clock cannot be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
 }
 
 /// Maintains one table; none where it does not exist.
@@ -74,7 +83,12 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let version = table.version().unwrap_or_default();
     let files_before = before.len();
     let rows_before = rows(&before)?;
-    compact(lake, spec, policy, version, before)
+    let metadata = table.snapshot().or_fail(Kind::Damaged, what)?.metadata().clone();
+    let promised = promised_rows(&txns::all(&log, version).await?);
+    if let Some(harm) = miscounted(Some(rows_before), promised) {
+        return Err(harm.error(&spec.path));
+    }
+    compact(lake, spec, policy, version, before, metadata)
         .await
         .map_err(|error| error.context(what()))?;
 
@@ -86,25 +100,23 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     if let Some(torn) = torn(&log).await? {
         return Err(torn.told(&log).context(what()));
     }
-    let age = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    let cutoff = lake.clock().now().div_euclid(1000) - age(policy.log_retention);
-    // A checkpoint whose writer died before it named it is never named by the library later. A writer that stands below
-    // an unnamed checkpoint would take a cleaned version for a free one, so nothing is cleaned up to it.
-    let log_files_removed = match last_checkpoint(&log).await? == Some(checkpoint_version) {
-        true => cleanup_expired_logs_for(checkpoint_version, log.as_ref(), cutoff, None)
-            .await
-            .or_fail(Kind::Unavailable, what)?,
-        false => 0,
-    };
-    let vacuum_age = chrono::Duration::from_std(policy.vacuum_age.max(VACUUM_AGE_MIN)).or_fail(Kind::Usage, what)?;
-    // Loaded anew: vacuum reads the log for removed files, and the entries that the cleanup took are read no more.
-    let (table, metrics) = loaded()
-        .await?
-        .vacuum()
-        .with_retention_period(vacuum_age)
-        .with_enforce_retention_duration(false)
-        .await
-        .or_fail(Kind::Unavailable, what)?;
+    let now_ms = lake.clock().now().div_euclid(1000);
+    let ages = Ages::of(&log, now_ms).await?;
+    let held_back = ages.clock_went_back();
+    let (mut log_files_removed, mut data_files_removed) = (0, 0);
+    match &held_back {
+        None => {
+            log_files_removed = clean_log(&log, &ages, now_ms, checkpoint_version, policy.log_retention)
+                .await
+                .map_err(|error| error.context(what()))?;
+            // Loaded anew: vacuum reads the log for removed files, and the entries that the cleanup took are read no more.
+            data_files_removed = vacuum(loaded().await?, &ages, now_ms, policy.vacuum_age)
+                .await
+                .map_err(|error| error.context(what()))?;
+        }
+        Some(why) => tracing::warn!(table = spec.path, why, "nothing was deleted"),
+    }
+    let table = loaded().await?;
     let after = active_files(&table)?;
     Ok(Some(Report {
         table: spec.path.clone(),
@@ -113,8 +125,60 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
         rows: rows_before,
         checkpoint_version,
         log_files_removed,
-        data_files_removed: metrics.files_deleted.len(),
+        data_files_removed,
+        held_back,
     }))
+}
+
+/// Deletes log entries below the log checkpoint that are older than `retention`. Returns how many.
+async fn clean_log(
+    log: &LogStoreRef,
+    ages: &Ages,
+    now_ms: i64,
+    checkpoint_version: u64,
+    retention: Duration,
+) -> Result<usize> {
+    // A checkpoint whose writer died before it named it is never named by the library later. A writer that stands below
+    // an unnamed checkpoint would take a cleaned version for a free one, so nothing is cleaned up to it.
+    if last_checkpoint(log).await? != Some(checkpoint_version) {
+        return Ok(0);
+    }
+    let keep = ages
+        .first_young(retention)
+        .map_or(checkpoint_version, |(version, _)| version);
+    let cutoff = now_ms - millis(retention);
+    cleanup_expired_logs_for(keep.min(checkpoint_version), log.as_ref(), cutoff, None)
+        .await
+        .or_fail(Kind::Unavailable, || "cleaning the log")
+}
+
+/// Deletes data files that were removed from the table longer than `age` ago. Returns how many.
+async fn vacuum(table: DeltaTable, ages: &Ages, now_ms: i64, age: Duration) -> Result<usize> {
+    let age = age.max(VACUUM_AGE_MIN);
+    let since_young = ages.first_young(age).map_or(0, |(_, written)| now_ms - written);
+    let retention = chrono::Duration::milliseconds(millis(age).max(since_young));
+    let (_, metrics) = table
+        .vacuum()
+        .with_retention_period(retention)
+        .with_enforce_retention_duration(false)
+        .with_clock(Arc::new(At(now_ms)))
+        .await
+        .or_fail(Kind::Unavailable, || "vacuum")?;
+    Ok(metrics.files_deleted.len())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// The lake's clock as vacuum asks for it.
+#[derive(Debug)]
+struct At(i64);
+
+impl deltalake::operations::vacuum::Clock for At {
+    fn current_timestamp_millis(&self) -> i64 {
+        self.0
+    }
 }
 
 fn rows(files: &[Add]) -> Result<i64> {
@@ -128,7 +192,14 @@ fn file_rows(file: &Add) -> Result<i64> {
         .ok_or_else(|| Error::new(Kind::Damaged, format!("file {} has no row count in the log", file.path)))
 }
 
-async fn compact(lake: &Lake, spec: &TableSpec, policy: Policy, version: u64, files: Vec<Add>) -> Result<()> {
+async fn compact(
+    lake: &Lake,
+    spec: &TableSpec,
+    policy: Policy,
+    version: u64,
+    files: Vec<Add>,
+    metadata: Metadata,
+) -> Result<()> {
     let log = lake.log_store(&spec.path)?;
     let layout = Layout::new(&spec.schema, &spec.partition_by)?;
     let now_ms = lake.clock().now().div_euclid(1000);
@@ -163,14 +234,18 @@ async fn compact(lake: &Lake, spec: &TableSpec, policy: Policy, version: u64, fi
     if actions.is_empty() {
         return Ok(());
     }
-    let app = format!("medallion/maintain/{}", spec.path);
+    // The metadata as it is: deltalake lets a compaction that began before this one commit after it, and so double every
+    // row of the files that both took, unless the metadata was touched in between.
+    actions.push(Action::Metadata(metadata.clone()));
+    let app = format!("{MAINTAIN}{}", spec.path);
     let request = Commit {
         table: &spec.path,
         operation: "OPTIMIZE",
         actions,
         txns: vec![(app.clone(), now_ms)],
         app_prefix: &app,
-        appends_pass: true,
+        moves_rows_only: true,
+        metadata: Some(&metadata),
         info: json!({"maintain": "compaction"}),
         writer: lake.writer(),
         timestamp_ms: now_ms,

@@ -7,11 +7,13 @@
 //! Path through the room: [`Lake`] finds a table's place, [`Table`] appends to it, [`Reader`] follows it for the
 //! next layer, [`Rewrite`] swaps its content in one commit, [`maintain`] keeps its log and files small.
 
+mod age;
 mod commit;
 pub mod durable;
 #[cfg(debug_assertions)]
 mod failing;
 mod failure;
+mod foreign;
 mod in_turn;
 mod lake;
 pub mod maintain;
@@ -19,6 +21,7 @@ mod object;
 mod opened;
 mod query;
 mod read;
+mod scan;
 mod spec;
 mod swap;
 mod torn;
@@ -28,6 +31,7 @@ mod write;
 pub use lake::Lake;
 pub use opened::{Append, Stored, Table};
 pub use query::{Queryable, bounded_session, session};
-pub use read::{Followed, Reader, conform};
+pub use read::{Followed, Reader};
+pub use scan::{Ask, conform};
 pub use spec::TableSpec;
 pub use swap::Rewrite;

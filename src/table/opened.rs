@@ -11,16 +11,14 @@ use serde_json::Value;
 use twox_hash::XxHash3_128;
 use uuid::Uuid;
 
-use super::commit::{Commit, INFO, commit, read_entry};
+use super::commit::{Commit, commit, follow, read_entry};
 use super::failure::Reading;
+use super::foreign::{Harm, READER_MAX, ROWS, WRITER_MAX, count_rows, miscounted, promised_rows, since_ours};
 use super::spec::{ADOPTED_CLOSED, ADOPTED_FROM, DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
 use super::torn::torn;
 use super::write::Layout;
 use super::{Lake, TableSpec, txns};
 use crate::error::{Context, Error, Kind, Result};
-
-/// How far back from the head a commit's own state is looked for; beyond it is recomputed from rows.
-const INFO_LOOKBACK: u64 = 200;
 
 /// One append: rows, the positions they cover, and the small state that rides along.
 pub struct Append<'a> {
@@ -41,11 +39,15 @@ pub struct Table {
     version: u64,
     txns: HashMap<String, i64>,
     info: Option<Value>,
+    metadata: Metadata,
     stored: Stored,
+    /// Rows in the active files; none where a file does not say.
+    rows: Option<i64>,
+    harm: Option<Harm>,
 }
 
 /// What the table says of itself in its configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Fingerprint of the definition that wrote the rows; none for bronze.
     pub fingerprint: Option<String>,
@@ -107,33 +109,64 @@ impl Table {
         let snapshot = delta.snapshot().or_fail(Kind::Damaged, what)?;
         let metadata = snapshot.metadata();
         let stored = Stored::of(metadata);
+        let since = since_ours(&log, &delta).await?;
+        // Who made it another table is told rather than that it is one.
+        let explained = |error| since.harm.as_ref().map_or(error, |harm| harm.error(&spec.path));
         if stored.fingerprint.is_none() || stored.fingerprint.as_deref() == Some(spec.fingerprint.as_str()) {
-            spec.check(metadata)?;
+            spec.check(metadata).map_err(explained)?;
         }
         let protocol = snapshot.protocol();
-        if protocol.min_reader_version() > 1 || protocol.min_writer_version() > 2 {
-            return Err(Error::new(
-                Kind::Damaged,
-                format!(
-                    "table {} was upgraded to a protocol that medallion does not write",
-                    spec.path
-                ),
-            )
-            .with_next("restore it to reader version 1 and writer version 2"));
+        if protocol.min_reader_version() > READER_MAX || protocol.min_writer_version() > WRITER_MAX {
+            return Err(explained(
+                Error::new(
+                    Kind::Damaged,
+                    format!(
+                        "table {} was upgraded to a protocol that medallion does not write: reader {}, writer {}",
+                        spec.path,
+                        protocol.min_reader_version(),
+                        protocol.min_writer_version()
+                    ),
+                )
+                .with_next("take back what was enabled on it: RESTORE it to the version before, downgrade allowed"),
+            ));
         }
         let version = snapshot.version();
         let txns = txns::all(&log, version).await?;
-        let info = newest_info(&log, version, &spec.app_prefix).await?;
+        let rows = count_rows(&active_files(&delta)?);
+        let harm = since.harm.or_else(|| miscounted(rows, promised_rows(&txns)));
         Ok(Some(Self {
             layout: Layout::new(&spec.schema, &spec.partition_by)?,
             lake: lake.clone(),
+            metadata: metadata.clone(),
             log,
             version,
             txns,
-            info,
+            info: since.info,
             stored,
+            rows,
+            harm,
             spec,
         }))
+    }
+
+    /// The table, if it still holds what our commits say: to be asked by whoever goes on from its positions.
+    ///
+    /// Errors: [`Kind::Damaged`] where someone else changed rows or columns and did not put them back.
+    pub fn trusted(self) -> Result<Self> {
+        match &self.harm {
+            None => Ok(self),
+            Some(harm) => Err(harm.error(&self.spec.path)),
+        }
+    }
+
+    /// Looks at what others committed since our newest commit, without one of our own.
+    ///
+    /// Errors: those of [`Table::append`].
+    pub async fn watch(&mut self) -> Result<()> {
+        let request = self.request("STREAMING UPDATE", Vec::new(), Vec::new(), Value::Null);
+        let version = follow(&self.log, self.version, &request).await?;
+        self.version = version;
+        Ok(())
     }
 
     /// What the table should be.
@@ -220,7 +253,6 @@ impl Table {
                 .add_config_key(ADOPTED_CLOSED.to_owned(), closed.to_string())
                 .or_fail(Kind::Bug, what)?;
         }
-        self.stored = Stored::of(&metadata);
         let actions = vec![Action::Metadata(metadata)];
         let info = serde_json::json!({"adopted_from": from});
         self.commit("SET TBLPROPERTIES", actions, self.guard(), info).await
@@ -283,24 +315,64 @@ impl Table {
         &mut self,
         operation: &str,
         actions: Vec<Action>,
-        txns: Vec<(String, i64)>,
+        mut txns: Vec<(String, i64)>,
         info: Value,
     ) -> Result<u64> {
-        let request = Commit {
-            table: &self.spec.path,
-            operation,
-            actions,
-            txns: txns.clone(),
-            app_prefix: &self.spec.app_prefix,
-            appends_pass: false,
-            info: info.clone(),
-            writer: self.lake.writer(),
-            timestamp_ms: self.lake.clock().now().div_euclid(1000),
-        };
+        let rows = self.rows_after(&actions);
+        if let Some(rows) = rows {
+            let app = format!("{}{ROWS}", self.spec.app_prefix);
+            txns.retain(|(known, _)| *known != app);
+            txns.push((app, rows));
+        }
+        let metadata = actions.iter().find_map(|action| match action {
+            Action::Metadata(metadata) => Some(metadata.clone()),
+            _ => None,
+        });
+        let request = self.request(operation, actions, txns.clone(), info.clone());
         self.version = commit(&self.log, self.version, &request).await?;
         self.txns.extend(txns);
         self.info = Some(info);
+        self.rows = rows;
+        if let Some(metadata) = metadata {
+            self.stored = Stored::of(&metadata);
+            self.metadata = metadata;
+        }
         Ok(self.version)
+    }
+
+    fn request<'a>(
+        &'a self,
+        operation: &'a str,
+        actions: Vec<Action>,
+        txns: Vec<(String, i64)>,
+        info: Value,
+    ) -> Commit<'a> {
+        Commit {
+            table: &self.spec.path,
+            operation,
+            actions,
+            txns,
+            app_prefix: &self.spec.app_prefix,
+            moves_rows_only: false,
+            metadata: Some(&self.metadata),
+            info,
+            writer: self.lake.writer(),
+            timestamp_ms: self.lake.clock().now().div_euclid(1000),
+        }
+    }
+
+    /// The table's rows once `actions` are committed: a commit of ours that removes files replaces all of them.
+    fn rows_after(&self, actions: &[Action]) -> Option<i64> {
+        let replaces = actions.iter().any(|action| matches!(action, Action::Remove(_)));
+        let adds: Vec<&Add> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Add(add) => Some(add),
+                _ => None,
+            })
+            .collect();
+        let added = count_rows(adds)?;
+        Some(if replaces { added } else { self.rows? + added })
     }
 
     pub(super) fn log(&self) -> &LogStoreRef {
@@ -310,6 +382,12 @@ impl Table {
     pub(super) fn lake(&self) -> &Lake {
         &self.lake
     }
+}
+
+/// The table as it was at `version`, or none where the log no longer tells.
+pub(super) async fn load_at(log: &LogStoreRef, version: u64) -> Result<Option<DeltaTable>> {
+    let mut table = DeltaTable::new(log.clone());
+    Ok(table.load_version(version).await.is_ok().then_some(table))
 }
 
 /// The table's newest snapshot, or none where there is no table.
@@ -394,7 +472,8 @@ async fn create(lake: &Lake, spec: &TableSpec) -> Result<()> {
         actions: spec.create_actions()?,
         txns: Vec::new(),
         app_prefix: &spec.app_prefix,
-        appends_pass: false,
+        moves_rows_only: false,
+        metadata: None,
         info: Value::Null,
         writer: lake.writer(),
         timestamp_ms: lake.clock().now().div_euclid(1000),
@@ -409,25 +488,4 @@ async fn create(lake: &Lake, spec: &TableSpec) -> Result<()> {
             None => Err(Error::new(Kind::Unavailable, format!("{}: {error}", what()))),
         },
     }
-}
-
-/// The state in our newest commit at or below `version`.
-async fn newest_info(log: &LogStoreRef, version: u64, app_prefix: &str) -> Result<Option<Value>> {
-    for at in (version.saturating_sub(INFO_LOOKBACK)..=version).rev() {
-        let Some(actions) = read_entry(log, at).await? else {
-            return Ok(None);
-        };
-        let ours = actions
-            .iter()
-            .any(|action| matches!(action, Action::Txn(txn) if txn.app_id.starts_with(app_prefix)));
-        let info = actions.into_iter().find_map(|action| match action {
-            Action::CommitInfo(mut info) => info.info.remove(INFO),
-            _ => None,
-        });
-        match info {
-            Some(info) if ours && !info.is_null() => return Ok(Some(info)),
-            _ => {}
-        }
-    }
-    Ok(None)
 }

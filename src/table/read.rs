@@ -5,28 +5,25 @@
 //! entry is gone it starts over from a snapshot; both ways give the same rows in seq order.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
-use arrow::compute::{cast, concat_batches, filter_record_batch, sort_to_indices, take_record_batch};
-use arrow::datatypes::{Int64Type, Schema, SchemaRef};
-use deltalake::kernel::{Action, Add};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use deltalake::DeltaTable;
+use deltalake::kernel::{Action, Add, Metadata};
 use deltalake::logstore::{LogStoreRef, commit_uri_from_version};
-use futures::TryStreamExt;
 use object_store::{Error as StoreError, ObjectStoreExt};
-use parquet::arrow::ProjectionMask;
-use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::statistics::Statistics;
 use serde_json::Value;
 
 use super::commit::read_entry;
-use super::failure::Reading;
-use super::object::ObjectFile;
+use super::foreign::{self, Harm, count_rows, miscounted, promised_rows, since_ours};
+use super::object::location;
 use super::opened::{active_files, load};
+use super::scan::{Ask, Scan};
 use super::{Lake, Stored, txns};
 use crate::error::{Context, Error, Kind, Result};
 
-const BATCH_ROWS: usize = 64 * 1024;
+/// How often a read starts over because the files it wanted were compacted and vacuumed meanwhile.
+const VANISHED_MAX: u32 = 5;
 
 /// What [`Reader::follow`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,24 +38,25 @@ pub enum Followed {
 
 /// One data file and the seqs it may hold.
 #[derive(Debug, Clone)]
-struct Span {
-    low: i64,
-    high: i64,
+pub(super) struct Span {
+    pub(super) low: i64,
+    pub(super) high: i64,
     /// Largest value of the time column, in microseconds; none where unknown.
     newest: Option<i64>,
     /// Rows, where the log says so.
     rows: Option<u64>,
-    size: u64,
-    partition_values: HashMap<String, Option<String>>,
+    pub(super) size: u64,
+    pub(super) partition_values: HashMap<String, Option<String>>,
 }
 
 impl Span {
-    fn overlaps(&self, from: i64, to: i64, since: i64) -> bool {
+    pub(super) fn overlaps(&self, from: i64, to: i64, since: i64) -> bool {
         self.low < to && self.high >= from && self.newest.is_none_or(|newest| newest >= since)
     }
 }
 
 /// A table as the next layer reads it.
+#[derive(Clone)]
 pub struct Reader {
     path: String,
     log: LogStoreRef,
@@ -69,13 +67,40 @@ pub struct Reader {
     files: HashMap<String, Span>,
     txns: HashMap<String, i64>,
     stored: Stored,
+    metadata: Option<Metadata>,
+    /// Whether what others do to the rows is refused; one who audits wants to see it.
+    trusts: bool,
+    /// Whether files were forgotten, so that one unknown to us may still be in the table.
+    forgot: bool,
 }
 
 impl Reader {
-    /// Opens the table at `path` for reading rows by `seq_column`, or none where there is no table yet. `schema`
-    /// is what rows are read as: columns that the table lacks are null, types are cast.
+    /// Opens the table at `path` for reading rows by `seq_column` as they are, or none where there is no table yet.
+    /// `schema` is what rows are read as: columns that the table lacks are null, types are cast.
     pub async fn open(lake: &Lake, path: &str, schema: SchemaRef, seq_column: &str) -> Result<Option<Self>> {
-        let mut reader = Self {
+        let mut reader = Self::new(lake, path, schema, seq_column)?;
+        Ok(reader.reload().await?.then_some(reader))
+    }
+
+    /// As [`Reader::open`], for whoever computes from the rows; files without a row of interest can be skipped by the
+    /// statistics of the timestamp column `time`.
+    ///
+    /// Errors: [`Kind::Damaged`], now or while following, where someone else changed rows or columns.
+    pub async fn open_trusted(
+        lake: &Lake,
+        path: &str,
+        schema: SchemaRef,
+        seq_column: &str,
+        time: Option<&str>,
+    ) -> Result<Option<Self>> {
+        let mut reader = Self::new(lake, path, schema, seq_column)?;
+        reader.trusts = true;
+        reader.time_column = time.map(str::to_owned);
+        Ok(reader.reload().await?.then_some(reader))
+    }
+
+    fn new(lake: &Lake, path: &str, schema: SchemaRef, seq_column: &str) -> Result<Self> {
+        Ok(Self {
             path: path.to_owned(),
             log: lake.log_store(path)?,
             schema,
@@ -85,15 +110,10 @@ impl Reader {
             files: HashMap::new(),
             txns: HashMap::new(),
             stored: Stored::default(),
-        };
-        Ok(reader.reload().await?.then_some(reader))
-    }
-
-    /// The same reader, able to skip files by the statistics of this timestamp column.
-    pub async fn by_time(mut self, column: &str) -> Result<Self> {
-        self.time_column = Some(column.to_owned());
-        self.reload().await?;
-        Ok(self)
+            metadata: None,
+            trusts: false,
+            forgot: false,
+        })
     }
 
     /// The version read up to.
@@ -156,6 +176,9 @@ impl Reader {
                     Err(error) => Err(error).or_fail(Kind::Unavailable, || format!("reading the log of {}", self.path)),
                 };
             };
+            if self.trusts {
+                self.refuse(&actions)?;
+            }
             self.version += 1;
             let rewritten = self.apply(actions)?;
             if rewritten {
@@ -164,6 +187,40 @@ impl Reader {
                 followed = Followed::Grown;
             }
         }
+    }
+
+    /// Refuses the next commit where it does what those who compute from the rows do not survive.
+    fn refuse(&self, entry: &[Action]) -> Result<()> {
+        if foreign::is_ours(entry) {
+            return Ok(());
+        }
+        let harm = self.metadata.as_ref().and_then(|before| foreign::harm(entry, before));
+        // Two compactions of the same files, both committed, leave every row of them twice. deltalake lets that happen.
+        let twice = entry.iter().find_map(|action| match action {
+            Action::Remove(remove) if !self.forgot && !self.files.contains_key(&remove.path) => Some(format!(
+                "compacted {} after another compaction: its rows are there twice",
+                remove.path
+            )),
+            _ => None,
+        });
+        match harm.or(twice) {
+            Some(what) => Err(Harm::at(self.version + 1, entry, &what).error(&self.path)),
+            None => Ok(()),
+        }
+    }
+
+    /// What others did to the table that our rows did not survive, in words; none where there is nothing.
+    pub async fn foreign_harm(&self) -> Result<Option<String>> {
+        match load(&self.log).await? {
+            Some(table) => Ok(self.harm(&table).await?.map(|harm| harm.what().to_owned())),
+            None => Ok(None),
+        }
+    }
+
+    async fn harm(&self, table: &DeltaTable) -> Result<Option<Harm>> {
+        let since = since_ours(&self.log, table).await?;
+        let rows = count_rows(&active_files(table)?);
+        Ok(since.harm.or_else(|| miscounted(rows, promised_rows(&self.txns))))
     }
 
     fn gone(&self) -> Error {
@@ -183,7 +240,10 @@ impl Reader {
                 Action::Txn(txn) => {
                     self.txns.insert(txn.app_id, txn.version);
                 }
-                Action::Metadata(metadata) => self.stored = Stored::of(&metadata),
+                Action::Metadata(metadata) => {
+                    self.stored = Stored::of(&metadata);
+                    self.metadata = Some(metadata);
+                }
                 _ => {}
             }
         }
@@ -199,8 +259,14 @@ impl Reader {
             .or_fail(Kind::Damaged, || format!("reading table {}", self.path))?;
         self.version = snapshot.version();
         self.txns = txns::all(&self.log, self.version).await?;
+        if self.trusts
+            && let Some(harm) = self.harm(&table).await?
+        {
+            return Err(harm.error(&self.path));
+        }
         let metadata = Action::Metadata(snapshot.metadata().clone());
         self.files.clear();
+        self.forgot = false;
         self.apply(vec![metadata])?;
         for add in active_files(&table)? {
             self.insert(add)?;
@@ -248,156 +314,80 @@ impl Reader {
 
     /// Forgets files whose rows all lie below `seq`: a layer that moves forward never asks for them again.
     pub fn forget_below(&mut self, seq: i64) {
+        let known = self.files.len();
         self.files.retain(|_, span| span.high >= seq);
+        self.forgot |= self.files.len() < known;
     }
 
     /// The rows with `from <= seq < to`, in seq order, with the named columns (and always the seq column).
     pub async fn read(&self, from: i64, to: i64, columns: &[String]) -> Result<RecordBatch> {
-        self.read_since(from, to, columns, i64::MIN).await
+        let ask = Ask {
+            columns,
+            since: i64::MIN,
+            max_bytes: u64::MAX,
+        };
+        self.read_within(from, to, ask).await.map(|(rows, _)| rows)
     }
 
-    /// As [`Reader::read`], leaving out files that hold no row with the time column at or above `since`
-    /// (microseconds); rows below `since` may still come.
-    pub async fn read_since(&self, from: i64, to: i64, columns: &[String], since: i64) -> Result<RecordBatch> {
-        let schema = self.projected(columns)?;
-        let mut parts = Vec::new();
+    /// The rows with `from <= seq < end`, in seq order, and `end`: at most `to`, less where the rows up to there would
+    /// take more memory than asked for. At least one seq is passed.
+    ///
+    /// Errors: [`Kind::Damaged`] where a data file of the table is missing or broken.
+    pub async fn read_within(&self, from: i64, to: i64, ask: Ask<'_>) -> Result<(RecordBatch, i64)> {
+        let mut newer: Option<Self> = None;
+        for _ in 0..VANISHED_MAX {
+            let reader = newer.as_ref().unwrap_or(self);
+            let error = match reader.read_once(from, to, ask).await {
+                Ok(read) => return Ok(read),
+                Err((path, error)) if reader.is_gone(&path).await => error.context(format!("{path} is not there")),
+                Err((_, error)) => return Err(error),
+            };
+            // Compacted and vacuumed under us: the same rows lie in other files by now.
+            let mut next = reader.clone();
+            next.follow().await?;
+            if next.version == reader.version {
+                return Err(error.with_next(format!("restore the data file, or {} from a copy", self.path)));
+            }
+            newer = Some(next);
+        }
+        Err(Error::new(
+            Kind::Unavailable,
+            format!("data files of {} vanish faster than they are read", self.path),
+        )
+        .with_next("let vacuum keep removed files for an hour at least"))
+    }
+
+    async fn is_gone(&self, path: &str) -> bool {
+        let found = self.log.object_store(None).head(&location(path)).await;
+        matches!(found, Err(StoreError::NotFound { .. }))
+    }
+
+    /// One try; an error comes with the data file that it is about.
+    async fn read_once(&self, from: i64, to: i64, ask: Ask<'_>) -> Result<(RecordBatch, i64), (String, Error)> {
+        let nowhere = |error| (String::new(), error);
+        let mut scan = Scan::new(
+            self.log.object_store(None),
+            &self.schema,
+            &self.seq_column,
+            from..to,
+            ask,
+        )
+        .map_err(|error| nowhere(error.context(&self.path)))?;
         let mut spans: Vec<_> = self
             .files
             .iter()
-            .filter(|(_, span)| span.overlaps(from, to, since))
+            .filter(|(_, span)| span.overlaps(from, to, ask.since))
             .collect();
         spans.sort_by(|(a_path, a), (b_path, b)| (a.low, a_path).cmp(&(b.low, b_path)));
+        let told = |path: &str, error: Error| {
+            let error = error.context(format!("data file {path} of {}", self.path));
+            (path.to_owned(), error)
+        };
         for (path, span) in spans {
-            self.read_file(path, span, from..to, &schema, &mut parts)
-                .await
-                .map_err(|error| error.context(format!("data file {path} of {}", self.path)))?;
-        }
-        let rows = concat_batches(&schema, &parts).or_fail(Kind::Bug, || "joining batches")?;
-        in_seq_order(rows, &self.seq_column)
-    }
-
-    fn projected(&self, columns: &[String]) -> Result<SchemaRef> {
-        let fields: Vec<_> = self
-            .schema
-            .fields()
-            .iter()
-            .filter(|field| *field.name() == self.seq_column || columns.contains(field.name()))
-            .cloned()
-            .collect();
-        if let Some(missing) = columns.iter().find(|name| self.schema.index_of(name).is_err()) {
-            return Err(Error::new(Kind::Bug, format!("{} has no column {missing}", self.path)));
-        }
-        Ok(Arc::new(Schema::new(fields)))
-    }
-
-    async fn read_file(
-        &self,
-        path: &str,
-        span: &Span,
-        range: std::ops::Range<i64>,
-        schema: &SchemaRef,
-        parts: &mut Vec<RecordBatch>,
-    ) -> Result<()> {
-        let read = || "reading Parquet";
-        let builder = ObjectFile::open(self.log.object_store(None), path, span.size).await?;
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let seq_index = builder
-            .parquet_schema()
-            .columns()
-            .iter()
-            .position(|column| column.name() == self.seq_column);
-        let groups = builder.metadata().row_groups().iter().enumerate();
-        let wanted: Vec<usize> = groups
-            .filter(|(_, group)| overlaps(group, seq_index, &range))
-            .map(|(index, _)| index)
-            .collect();
-        let present: Vec<usize> = builder
-            .schema()
-            .fields()
-            .iter()
-            .enumerate()
-            .filter(|(_, field)| names.contains(&field.name().as_str()))
-            .map(|(index, _)| index)
-            .collect();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), present);
-        let mut stream = builder
-            .with_projection(mask)
-            .with_row_groups(wanted)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .or_fail(Kind::Damaged, read)?;
-        while let Some(batch) = stream.try_next().await.or_unreadable(read)? {
-            let batch = in_range(batch, &self.seq_column, &range)?;
-            if batch.num_rows() > 0 {
-                parts.push(conform(&batch, schema, &span.partition_values)?);
+            if span.low < scan.end() {
+                scan.add(path, span).await.map_err(|error| told(path, error))?;
             }
         }
-        Ok(())
+        scan.rows().await.map_err(|(path, error)| told(&path, error))
     }
-}
-
-/// Whether a row group may hold a seq of the range; without statistics it may.
-fn overlaps(group: &RowGroupMetaData, seq_index: Option<usize>, range: &std::ops::Range<i64>) -> bool {
-    let statistics = seq_index
-        .and_then(|index| group.columns().get(index))
-        .and_then(|column| column.statistics());
-    match statistics {
-        Some(Statistics::Int64(seq)) => match (seq.min_opt(), seq.max_opt()) {
-            (Some(low), Some(high)) => *low < range.end && *high >= range.start,
-            _ => true,
-        },
-        _ => true,
-    }
-}
-
-fn in_range(batch: RecordBatch, seq_column: &str, range: &std::ops::Range<i64>) -> Result<RecordBatch> {
-    let seqs = seqs(&batch, seq_column)?;
-    let inside = |seq: &i64| range.contains(seq);
-    if seqs.values().iter().all(inside) {
-        return Ok(batch);
-    }
-    let keep: BooleanArray = seqs.values().iter().map(|seq| Some(inside(seq))).collect();
-    filter_record_batch(&batch, &keep).or_fail(Kind::Bug, || "filtering by seq")
-}
-
-fn seqs<'a>(batch: &'a RecordBatch, column: &str) -> Result<&'a arrow::array::Int64Array> {
-    batch
-        .column_by_name(column)
-        .and_then(|column| column.as_primitive_opt::<Int64Type>())
-        .ok_or_else(|| Error::new(Kind::Damaged, format!("no long column {column}")))
-}
-
-/// The batch with exactly the columns of `schema`: partition values put back, absent columns null, types cast.
-pub fn conform(
-    batch: &RecordBatch,
-    schema: &SchemaRef,
-    partition_values: &HashMap<String, Option<String>>,
-) -> Result<RecordBatch> {
-    let rows = batch.num_rows();
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| -> Result<ArrayRef> {
-            let damaged = || format!("column {}", field.name());
-            let column: ArrayRef = match (batch.column_by_name(field.name()), partition_values.get(field.name())) {
-                (Some(column), _) => column.clone(),
-                (None, Some(Some(value))) => Arc::new(StringArray::from(vec![value.as_str(); rows])),
-                (None, _) => new_null_array(field.data_type(), rows),
-            };
-            if column.data_type() == field.data_type() {
-                return Ok(column);
-            }
-            cast(&column, field.data_type()).or_fail(Kind::Damaged, damaged)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    RecordBatch::try_new(schema.clone(), columns).or_fail(Kind::Damaged, || "rows do not fit the table's columns")
-}
-
-fn in_seq_order(rows: RecordBatch, seq_column: &str) -> Result<RecordBatch> {
-    let column = seqs(&rows, seq_column)?;
-    if column.values().is_sorted() {
-        return Ok(rows);
-    }
-    let order = sort_to_indices(column, None, None).or_fail(Kind::Bug, || "sorting by seq")?;
-    take_record_batch(&rows, &order).or_fail(Kind::Bug, || "sorting by seq")
 }

@@ -23,6 +23,8 @@ use crate::error::{Context, Error, Kind, Result};
 
 /// Rows of one row group: small enough that a reader of a seq range skips most of a large file.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// Bytes of one row group, about: its wide rows are few.
+const ROW_GROUP_BYTES: usize = 32 << 20;
 /// String statistics are cut off beyond this length, so a column with longer values has none.
 const STRING_STATS_MAX: usize = 64;
 
@@ -105,7 +107,12 @@ impl Layout {
     fn encode(&self, rows: &RecordBatch) -> Result<Vec<u8>> {
         let encode = || -> parquet::errors::Result<Vec<u8>> {
             let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(self.properties.clone()))?;
-            writer.write(rows)?;
+            let row_bytes = rows.get_array_memory_size() / rows.num_rows().max(1);
+            let group = (ROW_GROUP_BYTES / row_bytes.max(1)).clamp(1, ROW_GROUP_ROWS);
+            for first in (0..rows.num_rows()).step_by(group) {
+                writer.write(&rows.slice(first, group.min(rows.num_rows() - first)))?;
+                writer.flush()?;
+            }
             writer.into_inner()
         };
         encode().or_fail(Kind::Bug, || "encoding Parquet")

@@ -314,3 +314,20 @@ fn rows_bytes_or_time_make_a_commit_due() {
     stage.script().size = 1_000;
     assert_eq!(stage.layer.step().unwrap().map(|done| done.rows), Some(1));
 }
+
+#[test]
+fn a_wall_clock_that_is_set_ahead_or_back_makes_no_silence_and_delays_no_commit() {
+    let hour = 3_600 * SECOND;
+    for jump in [hour, -hour, 8_760 * hour, -8_760 * hour] {
+        let mut stage = stage();
+        stage.pass(2, &[0, 1]);
+        stage.clock.jump(jump);
+        stage.pass(5, &[]);
+        assert_eq!(stage.told().len(), 1, "set by {jump}: a start and no silence");
+        stage.script().polls.push_back(vec![0]);
+        assert!(stage.layer.step().unwrap().is_none(), "set by {jump}: not due");
+        let later = stage.now + hour;
+        stage.clock.set(later);
+        assert!(stage.layer.step().unwrap().is_some(), "set by {jump}: due");
+    }
+}

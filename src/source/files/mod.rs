@@ -161,8 +161,8 @@ impl FileSource {
         Ok(false)
     }
 
-    /// Hands out up to `max` lines of the open file.
-    fn read(&mut self, max: usize, take: &mut dyn FnMut(Record<'_>)) -> (usize, Result<()>) {
+    /// Hands out up to `max` lines of the open file, and none once `bytes`, to which it adds, is [`POLL_BYTES`].
+    fn read(&mut self, max: usize, bytes: &mut usize, take: &mut dyn FnMut(Record<'_>)) -> (usize, Result<()>) {
         let Some((id, mut reader)) = self.reader.take() else {
             return (0, Ok(()));
         };
@@ -171,12 +171,12 @@ impl FileSource {
         };
         // Taken before the end is reached, so that what is appended meanwhile is seen as growth.
         let before = stamp(&input.path).ok();
-        let (mut count, mut bytes) = (0, 0);
-        while count < max && bytes < POLL_BYTES {
+        let mut count = 0;
+        while count < max && *bytes < POLL_BYTES {
             let offset = reader.number();
             match reader.next_line() {
                 Ok(Some(line)) => {
-                    bytes += line.len();
+                    *bytes += line.len();
                     take(Record {
                         topic: &id.topic,
                         partition: 0,
@@ -231,12 +231,12 @@ impl Source for FileSource {
         if let Some(error) = self.pending.take() {
             return Err(error);
         }
-        let mut count = 0;
-        while count < max {
+        let (mut count, mut bytes) = (0, 0);
+        while count < max && bytes < POLL_BYTES {
             let outcome = match self.advance() {
                 Ok(false) => break,
                 Ok(true) => {
-                    let (more, outcome) = self.read(max - count, take);
+                    let (more, outcome) = self.read(max - count, &mut bytes, take);
                     count += more;
                     outcome
                 }

@@ -1,9 +1,11 @@
 //! The fault suite: what must hold whatever breaks.
 
 mod checkpoint;
+mod compactions;
 mod declared;
 mod few_files;
 mod health;
+mod host;
 mod invariants;
 mod kafka;
 // The kill points are compiled in debug builds only, and so is what arms them.

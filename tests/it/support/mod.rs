@@ -6,6 +6,7 @@ pub mod disk;
 pub mod faulty;
 pub mod heap;
 pub mod image;
+pub mod interposed;
 pub mod live;
 pub mod own_kafka;
 pub mod plain;

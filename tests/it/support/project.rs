@@ -27,16 +27,19 @@ pub const NOW: i64 = 1_717_200_000_000_000;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// A project in a directory that goes away with it.
+/// A project in a directory that goes away with it, unless it is another's.
 pub struct Project {
-    folder: TempDir,
+    folder: PathBuf,
+    _own: Option<TempDir>,
 }
 
 impl Project {
     /// The shipped pipeline in steps of at most `bronze_rows` and `silver_rows` rows.
     pub fn new(bronze_rows: usize, silver_rows: usize) -> Self {
+        let own = tempfile::tempdir().unwrap();
         let project = Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: own.path().to_owned(),
+            _own: Some(own),
         };
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
         for file in [
@@ -64,9 +67,17 @@ impl Project {
         self.write("layers/view_log/bronze.toml", &bronze.replace("max_rows", &with));
     }
 
+    /// The project that another process has made at `path`.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            folder: path.to_owned(),
+            _own: None,
+        }
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Replaces a file of the project.

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use medallion::checkpoint::snapshot::{Header, Snapshot, decode, write_front};
 use medallion::checkpoint::{Checkpoints, Folder};
-use medallion::definition::Pipeline;
+use medallion::definition::{CommitPolicy, Pipeline};
 use medallion::layer::silver::{Plan, rejects_schema};
 use medallion::run::restore::How;
 use medallion::run::silver::SilverLayer;
@@ -66,7 +67,7 @@ impl Bed {
         assert_eq!(layer.keeper().how(), How::Tables);
         let mut after = Vec::new();
         for step in 0..4 {
-            block(layer.step(STEP)).unwrap().unwrap();
+            block(layer.step(&in_steps_of(STEP))).unwrap().unwrap();
             after.push(store.fork());
             if step < 3 {
                 block(layer.save_state(true, NOW));
@@ -176,11 +177,20 @@ pub fn open(project: &Project, lake: &Lake, checkpoints: &Checkpoints, pipeline:
     block(layer).unwrap().unwrap()
 }
 
+/// Steps of so many rows, whatever their bytes.
+pub fn in_steps_of(rows: usize) -> CommitPolicy {
+    CommitPolicy {
+        max_rows: rows,
+        max_bytes: usize::MAX,
+        max_delay: Duration::ZERO,
+    }
+}
+
 /// Opens silver and processes the rest of bronze.
 pub fn go_on(project: &Project, lake: &Lake, checkpoints: &Checkpoints, step: usize) -> Continued {
     let mut layer = open(project, lake, checkpoints, &project.pipeline());
     let (how, from) = (layer.keeper().how(), layer.keeper().saved());
-    while block(layer.step(step)).unwrap().is_some() {}
+    while block(layer.step(&in_steps_of(step))).unwrap().is_some() {}
     Continued {
         how,
         from,

@@ -12,7 +12,7 @@ use medallion::run::{Layer, names, replay, tables};
 use medallion::table::Lake;
 use medallion::table::maintain::{Policy, maintain};
 
-use super::bed::{Bed, STEP, go_on, open};
+use super::bed::{Bed, STEP, go_on, in_steps_of, open};
 use crate::support::project::{NOW, PIPELINE, Project, block, lake_over, memory_lake};
 use crate::support::tamper::Raw;
 
@@ -43,7 +43,7 @@ fn a_table_that_was_set_back_and_came_past_the_snapshot_another_way_does_not_use
     let mut layer = open(&bed.project, &lake, &Checkpoints::off(), &bed.project.pipeline());
     // The same seqs in as many commits: position, version and number of rows are those of the other history.
     for _ in 0..2 {
-        block(layer.step(STEP)).unwrap().unwrap();
+        block(layer.step(&in_steps_of(STEP))).unwrap().unwrap();
     }
     let continued = go_on(&bed.project, &lake, &bed.copy().checkpoints(), STEP);
     assert_eq!((continued.how, continued.from), (How::Previous, PREVIOUS));
@@ -134,7 +134,7 @@ fn a_definition_that_was_adopted_begins_without_the_snapshots_of_the_one_before(
     let adopted = SilverLayer::open(&lake, bed.project.path(), &checkpoints, &pipeline, true);
     let mut layer = block(adopted).unwrap().unwrap();
     assert_eq!(layer.keeper().how(), How::Tables);
-    block(layer.step(STEP)).unwrap().unwrap();
+    block(layer.step(&in_steps_of(STEP))).unwrap().unwrap();
     block(layer.save_state(true, NOW));
     let alone = go_on(&bed.project, &fork(&lake), &Checkpoints::off(), STEP);
     let continued = go_on(&bed.project, &lake, &checkpoints, STEP);
@@ -183,7 +183,7 @@ fn pipelines_that_have_each_others_files_rebuild_from_their_tables() {
         };
         medallion::run::run(&project.components(&lake), std::slice::from_ref(pipeline), &options).unwrap();
         let mut layer = open(&project, &lake, &checkpoints, pipeline);
-        block(layer.step(STEP)).unwrap().unwrap();
+        block(layer.step(&in_steps_of(STEP))).unwrap().unwrap();
         block(layer.save_state(true, NOW));
         let layer = open(&project, &lake, &checkpoints, pipeline);
         assert_eq!(layer.keeper().how(), How::Snapshot);
@@ -207,7 +207,7 @@ fn a_lake_does_not_use_the_files_of_another_lake() {
     bed.project.run_layer(&other, Some(Layer::Bronze)).unwrap();
     let mut layer = open(&bed.project, &other, &Checkpoints::off(), &bed.project.pipeline());
     for _ in 0..4 {
-        block(layer.step(STEP)).unwrap().unwrap();
+        block(layer.step(&in_steps_of(STEP))).unwrap().unwrap();
     }
     let continued = go_on(&bed.project, &other, &files.checkpoints(), STEP);
     assert_eq!((continued.how, continued.from), (How::Tables, 0));

@@ -1,6 +1,6 @@
 //! One snapshot of silver's keys of any bytes: what fuzzing and the tests call.
 
-use medallion::checkpoint::snapshot::{Entry, FORMAT, Header, Identity, Snapshot, decode, read_header, write_front};
+use medallion::checkpoint::snapshot::{FORMAT, Identity, Snapshot, decode, read_header, write_front};
 use twox_hash::XxHash3_128;
 
 /// Bytes of heap that reading may hold for each byte of the file, and on top of them.
