@@ -92,34 +92,6 @@ fn a_topic_made_anew_and_longer_stops_a_running_reader_before_its_first_record()
 
 #[test]
 #[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
-fn a_topic_made_anew_and_longer_while_nobody_could_see_it_is_recognised() {
-    // The link is frozen, or gone: neither an unknown topic nor an offset out of range is ever seen.
-    for gone in [false, true] {
-        let (topic, views, error) = changed("longer-unseen", |topic, proxy| {
-            let hide = |hidden| {
-                if gone {
-                    proxy.refuse(hidden)
-                } else {
-                    proxy.black_hole(hidden)
-                }
-            };
-            hide(true);
-            topic.delete();
-            topic.create_again(1, &[]);
-            send(topic, &lively(), 100..180, None);
-            hide(false);
-        });
-        let told = format!(
-            "{}/0 was replaced: the record before offset 50 is not the one",
-            topic.name
-        );
-        assert!(error.to_string().contains(&told), "gone {gone}: {error}");
-        stays_until_accepted(&topic, &views, (50, 0, "replaced"), 50 + 80);
-    }
-}
-
-#[test]
-#[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
 fn an_open_transaction_neither_stalls_the_other_partitions_nor_looks_like_a_stall() {
     let topic = Topic::create("open", 2, &[]);
     let mut views = Views::new(&topic);
