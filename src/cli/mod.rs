@@ -19,6 +19,7 @@ mod signals;
 mod status;
 
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -63,13 +64,21 @@ fn start_runtime() -> Result<Runtime> {
         .map_err(|error| failed(error.to_string()))?;
     // All of them are there when each has met the others.
     let met = Arc::new(Barrier::new(BLOCKING_THREADS));
-    let threads = (0..BLOCKING_THREADS).map(|_| {
+    let start = || {
         let met = met.clone();
         runtime.spawn_blocking(move || {
             met.wait();
         })
-    });
-    let all = futures::future::try_join_all(threads.collect::<Vec<_>>());
+    };
+    // Tokio panics where it gets not even one.
+    let threads = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        (0..BLOCKING_THREADS).map(|_| start()).collect::<Vec<_>>()
+    }));
+    let Ok(threads) = threads else {
+        runtime.shutdown_background();
+        return Err(failed("the system gives no threads".to_owned()));
+    };
+    let all = futures::future::try_join_all(threads);
     let started = runtime.block_on(async { tokio::time::timeout(THREAD_STARTS, all).await });
     match started {
         Ok(Ok(_)) => Ok(runtime),

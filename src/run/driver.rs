@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::bronze_loop::BronzeLoop;
 use super::health::Health;
-use super::layers::{BronzeLoop, GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
+use super::layers::{GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
 use super::wake::{Bell, Stop};
 use super::watch::{Reload, RunEnd, watch};
 use crate::checkpoint::Checkpoints;

@@ -84,18 +84,7 @@ impl GoldLayer {
         let closed = gold.txn(&names::gold_closed(name, &definition.name));
         tables::same_definition(&mut gold, adopt, position, closed).await?;
         tables::same_definition(&mut late, adopt, position, closed).await?;
-        for table in [&gold, &late] {
-            if table.stored().upstream.as_deref() != Some(generation.as_str()) {
-                return Err(Error::new(
-                    Kind::Damaged,
-                    format!(
-                        "{} was computed from silver as it was before its last replay",
-                        table.spec().path
-                    ),
-                )
-                .with_next(format!("run `medallion replay gold -p {name}`")));
-            }
-        }
+        require_generation(name, &generation, [&gold, &late])?;
         let witness = Witness::in_info(gold.info());
         if let Some(witness) = &witness {
             let of = (gold.spec().path.as_str(), names::silver_path(name));
@@ -279,6 +268,23 @@ async fn require_silver_at(silver: &mut Reader, pipeline: &str, table: &str, pos
         format!("gold table {table} of {pipeline} is at seq {position}, past silver's end {head}: silver was set back"),
     )
     .with_next("restore silver, or let it catch up alone and replay gold"))
+}
+
+/// Refuses tables that were computed from another silver than the one that is there.
+fn require_generation(pipeline: &str, silver: &str, tables: [&Table; 2]) -> Result<()> {
+    for table in tables {
+        if table.stored().upstream.as_deref() != Some(silver) {
+            return Err(Error::new(
+                Kind::Damaged,
+                format!(
+                    "{} was computed from silver as it was before its last replay",
+                    table.spec().path
+                ),
+            )
+            .with_next(format!("run `medallion replay gold -p {pipeline}`")));
+        }
+    }
+    Ok(())
 }
 
 /// The watermark that the last of the rows saw, where there is a row and it saw one.

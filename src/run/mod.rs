@@ -4,6 +4,7 @@
 //! happens between two commits is forgotten by a restart and done again.** Channels carry wake-ups, never rows.
 
 pub mod bronze;
+mod bronze_loop;
 pub mod chunks;
 pub mod driver;
 pub mod gap;

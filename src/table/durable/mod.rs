@@ -97,7 +97,8 @@ impl Durable {
             What::Directory => self.disk.sync_directory(at),
         };
         synced.map_err(|error| {
-            if error.kind() == ErrorKind::NotFound {
+            // One that could not be opened was not asked of the disk, so nothing is lost of it.
+            if error.kind() == ErrorKind::NotFound || error.raw_os_error().is_some_and(is_out_of_files) {
                 return failed(at, error);
             }
             self.known().failed(at);
@@ -220,6 +221,11 @@ impl Durable {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the error is ENFILE or EMFILE: too many open files.
+fn is_out_of_files(code: i32) -> bool {
+    [23, 24].contains(&code)
 }
 
 /// Has the names of the directory `root` on this machine's disk and of those above it: any of them may be new. One that

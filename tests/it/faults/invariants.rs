@@ -86,7 +86,7 @@ fn bronze(table: Option<&Plain>) -> Result<BTreeMap<i64, Row>, String> {
     }
     let prefix = names::bronze_prefix(PIPELINE);
     for (app, next) in &table.state.txns {
-        let Some(partition) = app.strip_prefix(&prefix).filter(|rest| *rest != "seq") else {
+        let Some(partition) = app.strip_prefix(&prefix).filter(|rest| !["seq", "rows"].contains(rest)) else {
             continue;
         };
         if !app.starts_with("medallion/maintain") && ends.get(partition).copied().unwrap_or(0) != *next {
