@@ -151,9 +151,9 @@ impl State {
                 let app = txn["appId"].as_str().unwrap_or_default().to_owned();
                 let version = txn["version"].as_i64().unwrap_or(-1);
                 let old = self.txns.insert(app.clone(), version).unwrap_or(i64::MIN);
-                // A replay with another definition may know less of time; nothing else ever goes back.
-                let of_time = app.ends_with("/watermark") || app.ends_with("/closed");
-                if version < old && !of_time {
+                // A replay with another definition may know less of time and have fewer rows; no position goes back.
+                let may = ["/watermark", "/closed", "/rows"].iter().any(|end| app.ends_with(end));
+                if version < old && !may {
                     return Err(format!("{app} goes back from {old} to {version}"));
                 }
             }

@@ -83,7 +83,7 @@ fn break_and_mend(fault: &str, break_it: impl Fn(&Mount), mend_it: impl Fn(&Moun
         }
         let broken = live.said().len();
         mend_it(mount);
-        live.wait(broken, &["committed", &layer]);
+        live.wait(broken, &["works again", &layer]);
     }
     let last = live.said().len();
     project.events("a.ndjson", 560..600);
