@@ -17,17 +17,17 @@ pub(super) struct Known {
     files: HashSet<Path>,
     /// Per log directory, the newest version that is on disk, and so those before it.
     entries: HashMap<Path, u64>,
-    /// Files and directories whose sync failed.
-    failed: HashSet<Path>,
+    /// Files and directories whose sync failed, and why.
+    failed: HashMap<Path, String>,
 }
 
 impl Known {
-    pub(super) fn has_failed(&self, at: &Path) -> bool {
-        self.failed.contains(at)
+    pub(super) fn why_failed(&self, at: &Path) -> Option<String> {
+        self.failed.get(at).cloned()
     }
 
-    pub(super) fn failed(&mut self, at: &Path) {
-        self.failed.insert(at.clone());
+    pub(super) fn failed(&mut self, at: &Path, why: String) {
+        self.failed.insert(at.clone(), why);
     }
 
     pub(super) fn has_file(&self, at: &Path) -> bool {

@@ -88,8 +88,8 @@ impl Durable {
 
     /// Syncs one file or directory, unless that failed before. Blocks.
     fn sync(&self, what: What, at: &Path) -> Result<()> {
-        if self.known().has_failed(at) {
-            let why = "an earlier sync failed; this process does not rely on it any more";
+        if let Some(why) = self.known().why_failed(at) {
+            let why = format!("an earlier sync failed ({why}); this process does not rely on it any more");
             return Err(SyncFailed::new(at, why).into());
         }
         let synced = match what {
@@ -101,7 +101,7 @@ impl Durable {
             if error.kind() == ErrorKind::NotFound || error.raw_os_error().is_some_and(is_out_of_files) {
                 return failed(at, error);
             }
-            self.known().failed(at);
+            self.known().failed(at, error.to_string());
             SyncFailed::new(at, error).into()
         })
     }
