@@ -174,6 +174,9 @@ pub struct Status {
     /// Only this pipeline
     #[arg(short, long)]
     pub pipeline: Option<String>,
+    /// Ask the sources, too: what bronze has yet to read, and what is lost. Exit code 1 where anything is
+    #[arg(long)]
+    pub source: bool,
     /// Show it again every two seconds
     #[arg(long)]
     pub watch: bool,

@@ -8,37 +8,76 @@ use super::args::Status;
 use super::output::{self, grouped};
 use super::session::Session;
 use crate::definition::Pipeline;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::standing::{self, Standing};
+use crate::run::upstream;
+use crate::source::loss_error;
 use crate::table::Lake;
 
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
+/// A pipeline's layers, and what is wrong with its source where that was asked.
+struct Standings {
+    pipeline: String,
+    layers: Vec<Standing>,
+    trouble: Option<Error>,
+}
+
 /// Prints where each layer stands, once or again and again.
+///
+/// Errors: with `--source`, that of the first source which has lost records or does not answer; all were printed then.
 pub fn status(session: &Session, command: &Status) -> Result<()> {
     let pipelines = session.pipelines(command.pipeline.as_deref())?;
     let lake = session.lake_to_read()?;
     loop {
-        show(session, &lake, &pipelines)?;
+        let mut all = Vec::new();
+        for pipeline in &pipelines {
+            all.push(look(session, &lake, pipeline, command.source)?);
+        }
+        show(session, &all)?;
+        let mut troubles = all.into_iter().filter_map(|standings| standings.trouble);
         if !command.watch {
-            return Ok(());
+            return troubles.next().map_or(Ok(()), Err);
+        }
+        for trouble in troubles {
+            output::line(format!("error: {trouble}"))?;
         }
         std::thread::sleep(WATCH_EVERY);
     }
 }
 
-fn show(session: &Session, lake: &Lake, pipelines: &[Pipeline]) -> Result<()> {
-    let mut all = Vec::new();
-    for pipeline in pipelines {
-        all.push((
-            pipeline.name.as_str(),
-            session.runtime.block_on(standing::of(lake, pipeline))?,
-        ));
+fn look(session: &Session, lake: &Lake, pipeline: &Pipeline, source: bool) -> Result<Standings> {
+    let mut standings = Standings {
+        pipeline: pipeline.name.clone(),
+        layers: session.runtime.block_on(standing::of(lake, pipeline))?,
+        trouble: None,
+    };
+    if source {
+        let asked = session
+            .runtime
+            .block_on(upstream::of(lake, session.project(), pipeline));
+        match asked {
+            Ok(None) => {}
+            Ok(Some(upstream)) => {
+                if let Some(bronze) = standings.layers.first_mut() {
+                    bronze.lag_rows = Some(upstream.waiting);
+                }
+                standings.trouble = loss_error(&pipeline.name, &upstream.losses);
+            }
+            Err(error) => standings.trouble = Some(error),
+        }
     }
+    Ok(standings)
+}
+
+fn show(session: &Session, all: &[Standings]) -> Result<()> {
     if session.json() {
         let value: Vec<_> = all
             .iter()
-            .map(|(name, layers)| json!({"pipeline": name, "layers": layers}))
+            .map(|of| {
+                let trouble = of.trouble.as_ref().map(ToString::to_string);
+                json!({"pipeline": of.pipeline, "layers": of.layers, "trouble": trouble})
+            })
             .collect();
         return output::json(&value);
     }
@@ -54,11 +93,13 @@ fn show(session: &Session, lake: &Lake, pipelines: &[Pipeline]) -> Result<()> {
         "MiB",
     ];
     let mut table = vec![header.map(str::to_owned).to_vec()];
-    for (name, layers) in &all {
+    for Standings { pipeline, layers, .. } in all {
         if layers.is_empty() {
-            output::line(format!("{name}: not run yet; `medallion run -p {name}` starts it"))?;
+            output::line(format!(
+                "{pipeline}: not run yet; `medallion run -p {pipeline}` starts it"
+            ))?;
         }
-        table.extend(layers.iter().map(|layer| cells(name, layer)));
+        table.extend(layers.iter().map(|layer| cells(pipeline, layer)));
     }
     if table.len() > 1 {
         output::columns(&table)

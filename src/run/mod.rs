@@ -25,6 +25,7 @@ pub mod silver;
 mod stall;
 pub mod standing;
 pub mod tables;
+pub mod upstream;
 pub mod wake;
 mod watch;
 

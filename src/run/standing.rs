@@ -18,7 +18,7 @@ pub struct Standing {
     pub layer: String,
     /// The next seq.
     pub position: i64,
-    /// Bronze rows not yet processed; none for bronze.
+    /// Bronze rows not yet processed; for bronze what its source holds beyond it, none where that was not asked.
     pub lag_rows: Option<i64>,
     /// Age of the oldest of them in seconds, 0 where there is none; for bronze the age of its newest row.
     pub lag_seconds: Option<f64>,

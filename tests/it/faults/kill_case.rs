@@ -12,6 +12,7 @@ use medallion::failpoint::VARIABLE;
 use crate::support::command::{Said, call, done, medallion};
 use crate::support::project::{PIPELINE, Project, memory_lake};
 use crate::support::rows::{assert_same, rows};
+use crate::support::tier::seed;
 
 /// The rows of a lake by table.
 pub type Rows = BTreeMap<&'static str, String>;
@@ -24,11 +25,6 @@ const RULE: &str = "\n[[expect]]\nname = \"thirds\"\ncheck = \"banner_id % 3 != 
 /// Vacuum spares what was removed less than an hour ago, so one maintenance lies that far back.
 const LONG_AGO: &str = "-3h";
 const ABORTED: i32 = 6;
-
-/// The seed of everything chosen at random.
-pub fn seed() -> u64 {
-    std::env::var("MEDALLION_SEED").map_or(20_240_601, |seed| seed.parse().unwrap())
-}
 
 /// A point and at which of its passings it acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

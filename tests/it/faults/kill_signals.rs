@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use medallion::failpoint::{POINTS, VARIABLE};
 
-use super::kill_case::{Family, Shot, Start, again, each, seed};
+use super::kill_case::{Family, Shot, Start, again, each};
 use crate::support::command::medallion;
 use crate::support::project::PIPELINE;
-use crate::support::tier::pick;
+use crate::support::tier::{pick, seed};
 
 const TERM: i32 = 15;
 /// Exit code of a process that a second SIGTERM ended.

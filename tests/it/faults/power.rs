@@ -324,7 +324,7 @@ fn what_was_reported_as_done_outlives_a_power_cut_and_the_rest_is_done_again() {
         broken[0]
     );
     let different = cases.len();
-    let (done, wrong) = sampled(cases, pick(8, 120, usize::MAX), scenario.seed, |case| {
+    let (done, wrong) = sampled(cases, pick(6, 60, usize::MAX), scenario.seed, |case| {
         let finished = scenario.finish(case.phase, &case.left, &journey.rows);
         finished.err().map(|error| format!("{}: {error}", case.when))
     });
@@ -363,7 +363,7 @@ fn what_a_killed_process_left_unsynced_is_synced_before_anybody_builds_on_it() {
         )
     };
     let kills: Vec<usize> = (1..=journey.journal.len()).filter(fresh).collect();
-    let (done, wrong) = sampled(kills, pick(6, 60, usize::MAX), scenario.seed, |at| {
+    let (done, wrong) = sampled(kills, pick(4, 30, usize::MAX), scenario.seed, |at| {
         let phase = journey.phase_at(at);
         let (mut image, mut promises) = (Image::holding(ROOT, &BTreeMap::new()), Promises::default());
         for change in &journey.journal[..at] {
@@ -391,7 +391,7 @@ fn a_sync_that_fails_is_told_and_loses_nothing() {
     let went_on = Mutex::new((0, 0));
     let (done, wrong) = sampled(
         (0..journey.syncs).collect(),
-        pick(8, 60, usize::MAX),
+        pick(5, 25, usize::MAX),
         scenario.seed,
         |turn| {
             let when = format!("sync {turn} of {} fails", journey.syncs);

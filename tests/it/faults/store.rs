@@ -23,14 +23,14 @@ pub static PHASES: LazyLock<Vec<Phase>> = LazyLock::new(phases);
 /// so deaths after changes are all the deaths there are.
 fn one_of(fault: Fault) -> usize {
     match fault {
-        Fault::RefusedOnce => pick(29, 1, 1),
-        Fault::AnswerLost | Fault::DiesAfter => pick(9, 1, 1),
+        Fault::RefusedOnce => pick(59, 1, 1),
+        Fault::AnswerLost | Fault::DiesAfter => pick(17, 1, 1),
         // Those that apply to few calls.
-        Fault::Torn | Fault::LandsLate | Fault::LandsAfterDeath => pick(9, 3, 1),
-        Fault::OwnExists | Fault::OwnPrecondition => pick(9, 3, 1),
-        Fault::StaleOnce | Fault::StaleOn => pick(29, 12, 1),
+        Fault::Torn | Fault::LandsLate | Fault::LandsAfterDeath => pick(17, 3, 1),
+        Fault::OwnExists | Fault::OwnPrecondition => pick(17, 3, 1),
+        Fault::StaleOnce | Fault::StaleOn => pick(59, 12, 1),
         // Other words for what is tried above, or other moments of the same death.
-        _ => pick(97, 89, 1),
+        _ => pick(191, 89, 1),
     }
 }
 

@@ -67,6 +67,8 @@ impl Server {
         runtime.spawn(async move {
             let http = Builder::new(TokioExecutor::new());
             while let Ok((socket, _)) = listener.accept().await {
+                // Head and body of an answer are two writes: Nagle's algorithm would hold the second for 40 ms.
+                let _ = socket.set_nodelay(true);
                 let connection = http
                     .serve_connection(TokioIo::new(socket), service.clone())
                     .into_owned();

@@ -1,32 +1,11 @@
-//! A disk that is full, read-only or broken.
+//! A disk that is full or read-only.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::rig::{Live, Mount, lively, tool};
-use crate::support::command::{call, done, medallion};
-use crate::support::project::{PIPELINE, Project, memory_lake};
-use crate::support::rows::{assert_same, rows};
-use crate::support::tier;
-
-const ONCE: [&str; 5] = ["run", "-p", PIPELINE, "--once", "--close-windows"];
-
-/// The project after a first run over some events.
-fn begun() -> Project {
-    let project = lively(60, 70);
-    project.events("a.ndjson", 0..200);
-    done(project.path(), &["run", "-p", PIPELINE, "--once"]);
-    project
-}
-
-/// Everything must be as if nothing had been.
-fn assert_as_undisturbed(project: &Project, when: &str) {
-    done(project.path(), &ONCE);
-    done(project.path(), &["audit", "-p", PIPELINE]);
-    let (wanted, _) = memory_lake();
-    project.run(&wanted).unwrap();
-    assert_same(&rows(&project.lake()), &rows(&wanted), when);
-}
+use super::rig::{Live, Mount, ONCE, assert_as_undisturbed, begun, lively};
+use crate::support::command::{call, done};
+use crate::support::project::{PIPELINE, Project};
 
 fn table(project: &Project, path: &str) -> PathBuf {
     project.lake_path().join(PIPELINE).join(path)
@@ -110,6 +89,27 @@ fn a_directory_that_turns_read_only_is_waited_out() {
 }
 
 #[test]
+fn a_full_disk_under_the_checkpoints_costs_a_snapshot_and_nothing_else() {
+    let project = lively(60, 70);
+    project.write("medallion.toml", "checkpoint_rows = 40\n");
+    project.events("a.ndjson", 0..200);
+    done(project.path(), &["run", "-p", PIPELINE, "--once"]);
+    let mount = Mount::over(&project.path().join("checkpoints"), 256);
+    mount.fill();
+    let mut live = Live::start(&project);
+    project.events("a.ndjson", 200..300);
+    live.wait(0, &["positions are not mirrored", "No space left on device"]);
+    live.wait(0, &["committed", "layer=\"gold\""]);
+    // At its end a run saves its state, or says that it could not.
+    let said = live.stop();
+    let told = |line: &str| line.contains("silver's state is not saved") && line.contains("No space left on device");
+    assert!(said.lines().any(told), "{said}");
+    mount.free();
+    project.events("a.ndjson", 300..400);
+    assert_as_undisturbed(&project, "after full checkpoints");
+}
+
+#[test]
 fn a_one_shot_run_and_maintain_say_that_the_disk_is_full_and_leave_the_table_whole() {
     let project = begun();
     let log = Mount::over(&table(&project, "silver/_delta_log"), 2048);
@@ -144,67 +144,4 @@ fn a_read_only_lake_is_told_before_anything_is_read() {
     );
     lake.writable(true);
     assert_as_undisturbed(&project, "after a read-only lake");
-}
-
-/// Runs once with the `at`-th call of `syscall` failing with `errno`. Returns whether it did fail, and the exit code.
-fn run_with_fault(project: &Project, syscall: &str, errno: &str, at: u32) -> (bool, Option<i32>) {
-    let trace = project.path().join("trace");
-    let ours = medallion(project.path());
-    tool("strace");
-    let mut strace = tool("timeout");
-    strace
-        .args([
-            "-s",
-            "KILL",
-            "60",
-            "strace",
-            "-f",
-            "-qq",
-            "-e",
-            &format!("trace={syscall}"),
-        ])
-        .args(["-e", &format!("inject={syscall}:error={errno}:when={at}"), "-o"])
-        .arg(&trace)
-        .arg(ours.get_program())
-        .args(["run", "-p", PIPELINE, "--once", "--log", "error"])
-        .current_dir(project.path())
-        .env("MEDALLION_METRICS", "off")
-        .env("RUST_BACKTRACE", "0");
-    let output = strace.output().unwrap();
-    let happened = std::fs::read_to_string(&trace).unwrap().contains("(INJECTED)");
-    let err = String::from_utf8_lossy(&output.stderr);
-    let when = format!("{errno} at call {at} of {syscall}");
-    assert!(!err.contains("panicked"), "{when}: {err}");
-    let code = output.status.code();
-    assert!(matches!(code, Some(0..=4)), "{when}: {:?}: {err}", output.status);
-    if code != Some(0) {
-        assert!(err.contains("error:"), "{when}: no reason is told");
-    }
-    (happened, code)
-}
-
-#[test]
-fn whatever_call_the_disk_breaks_at_the_run_says_so_and_the_next_one_finishes() {
-    let project = begun();
-    let per_call = tier::pick(2, 12, 60);
-    let (mut cases, mut failed, mut begin) = (0, 0, 200);
-    // What reads files, and what puts data files and entries of the log into place. Calls are counted per thread, and the
-    // first ones are the loader's. (A broken `write` would hit the runtime's own descriptors as well.)
-    for (syscall, errno, first, step) in [
-        ("pread64", "EIO", 6, 5),
-        ("read", "EIO", 40, 12),
-        ("linkat", "EIO", 1, 1),
-        ("rename", "EIO", 1, 1),
-    ] {
-        for number in 0..per_call {
-            project.events("a.ndjson", begin..begin + 10);
-            begin += 10;
-            let (happened, code) = run_with_fault(&project, syscall, errno, first + number * step);
-            cases += u64::from(happened);
-            failed += u64::from(happened && code != Some(0));
-        }
-    }
-    assert!(cases >= 4 && failed >= 2, "{cases} faults, {failed} of them told");
-    assert_as_undisturbed(&project, "after broken calls");
-    println!("broken calls: {cases} faults happened, {failed} ended the run with a reason");
 }

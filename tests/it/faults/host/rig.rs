@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::command::medallion;
-use crate::support::project::{PIPELINE, Project};
+use crate::support::command::{done, medallion};
+use crate::support::project::{PIPELINE, Project, memory_lake};
+use crate::support::rows::{assert_same, rows};
 
 /// Waits are for slow machines; what takes this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,6 +29,26 @@ pub fn lively(bronze_rows: usize, silver_rows: usize) -> Project {
     );
     project.write("layers/view_log/gold.toml", &gold);
     project
+}
+
+/// The command that takes everything to its end.
+pub const ONCE: [&str; 5] = ["run", "-p", PIPELINE, "--once", "--close-windows"];
+
+/// The project after a first run over some events.
+pub fn begun() -> Project {
+    let project = lively(60, 70);
+    project.events("a.ndjson", 0..200);
+    done(project.path(), &["run", "-p", PIPELINE, "--once"]);
+    project
+}
+
+/// Everything must be as if nothing had been.
+pub fn assert_as_undisturbed(project: &Project, when: &str) {
+    done(project.path(), &ONCE);
+    done(project.path(), &["audit", "-p", PIPELINE]);
+    let (wanted, _) = memory_lake();
+    project.run(&wanted).unwrap();
+    assert_same(&rows(&project.lake()), &rows(&wanted), when);
 }
 
 /// A live `run` of the project.
@@ -72,8 +93,8 @@ impl Live {
         }
     }
 
-    /// Asks it to stop; it must do so with exit code 0.
-    pub fn stop(mut self) {
+    /// Asks it to stop; it must do so with exit code 0. Returns all that it said.
+    pub fn stop(mut self) -> String {
         signal("-TERM", &self.child);
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
@@ -81,6 +102,7 @@ impl Live {
             std::thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.said());
+        self.said()
     }
 }
 
@@ -108,7 +130,7 @@ pub fn tool(name: &str) -> Command {
         .unwrap();
     assert!(
         found.status.success(),
-        "{name} is missing: apt-get install strace util-linux mount"
+        "{name} is missing: apt-get install strace util-linux mount gcc"
     );
     Command::new(name)
 }

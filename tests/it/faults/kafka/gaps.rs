@@ -38,8 +38,9 @@ fn a_lost_range_stops_every_run_until_it_is_accepted_and_is_told_ever_after() {
 
     let mut range = String::new();
     // A live run stops by itself, too, and looking does not accept.
-    let calls: [&[&str]; 4] = [
+    let calls: [&[&str]; 5] = [
         &["run", "--once"],
+        &["status", "--source"],
         &["run"],
         &["accept-gap", "-p", "view_log"],
         &["run", "bronze"],
@@ -62,6 +63,10 @@ fn a_lost_range_stops_every_run_until_it_is_accepted_and_is_told_ever_after() {
 
     done(project.path(), &["accept-gap", "-p", "view_log", "--yes"]);
     done(project.path(), &["run", "--once"]);
+    let stands = done(project.path(), &["status", "--source", "--output", "json"]);
+    let stands: Value = serde_json::from_str(&stands.out).unwrap();
+    assert_eq!(stands[0]["trouble"], Value::Null);
+    assert_eq!(stands[0]["layers"][0]["lag_rows"], 0, "{stands}");
     let ticks = views.query("select cast(value as varchar) from bronze where kind = 'tick' order by seq");
     let ticks: Vec<Value> = ticks.iter().map(|row| serde_json::from_str(&row[0]).unwrap()).collect();
     let gaps: Vec<&Value> = ticks.iter().filter(|tick| tick["reason"] == "gap").collect();

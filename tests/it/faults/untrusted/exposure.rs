@@ -168,32 +168,40 @@ fn metrics_for_everyone_are_warned_about() {
     assert!(!run("127.0.0.1:0").err.contains("without a password"));
 }
 
+/// How often a command warns of an unencrypted connection until it has said `last`.
+fn warnings(brokers: &str, protocol: &str, args: &[&str], last: &str) -> usize {
+    let project = Project::new(60, 70);
+    project.write(
+        "layers/view_log/bronze.toml",
+        &format!(
+            "source = {{ kind = \"kafka\", brokers = \"{brokers}\", topic = \"t\", options = {{ \"security.protocol\" = \"{protocol}\" }} }}\n"
+        ),
+    );
+    let mut command = medallion(project.path());
+    command.args(args).args(["--log", "debug"]);
+    let log = Running::start(command).log_past(last, Duration::from_millis(300));
+    assert!(log.contains(last), "{args:?}: {log}");
+    log.matches("the connection to Kafka is not encrypted").count()
+}
+
 #[test]
 fn an_unencrypted_connection_to_another_host_is_warned_about_once() {
-    let project = Project::new(60, 70);
-    let bronze = |brokers: &str, protocol: &str| {
-        format!(
-            "source = {{ kind = \"kafka\", brokers = \"{brokers}\", topic = \"t\", options = {{ \"security.protocol\" = \"{protocol}\" }} }}\n"
-        )
-    };
-    let warned = |args: &[&str], last: &str| {
-        let mut command = medallion(project.path());
-        command.args(args).args(["--log", "debug"]);
-        let log = Running::start(command).log_past(last, Duration::from_millis(300));
-        assert!(log.contains(last), "{args:?}: {log}");
-        log.matches("the connection to Kafka is not encrypted").count()
-    };
-    let run = ["run", "bronze", "-p", PIPELINE];
     let elsewhere = format!("localhost:1,{NOBODY}:9092");
-    for (brokers, protocol, times) in [
-        (elsewhere.as_str(), "plaintext", 1),
-        (elsewhere.as_str(), "ssl", 0),
-        ("localhost:1,127.0.0.1:2", "plaintext", 0),
-    ] {
-        project.write("layers/view_log/bronze.toml", &bronze(brokers, protocol));
-        // librdkafka complains once it has tried; by then the warning is out.
-        assert_eq!(warned(&run, "failed"), times, "{brokers} {protocol}");
-    }
+    let run = ["run", "bronze", "-p", PIPELINE];
     let produce = ["produce", "--topic", "t", "--brokers", &elsewhere];
-    assert_eq!(warned(&produce, "not encrypted"), 1);
+    // librdkafka complains once it has tried; by then the warning is out.
+    let cases: [(&str, &str, &[&str], &str, usize); 4] = [
+        (&elsewhere, "plaintext", &run, "failed", 1),
+        (&elsewhere, "ssl", &run, "failed", 0),
+        ("localhost:1,127.0.0.1:2", "plaintext", &run, "failed", 0),
+        (&elsewhere, "plaintext", &produce, "not encrypted", 1),
+    ];
+    std::thread::scope(|scope| {
+        for (brokers, protocol, args, last, times) in cases {
+            scope.spawn(move || {
+                let warned = warnings(brokers, protocol, args, last);
+                assert_eq!(warned, times, "{brokers} {protocol} {args:?}");
+            });
+        }
+    });
 }

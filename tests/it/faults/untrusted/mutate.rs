@@ -6,12 +6,7 @@ use std::path::Path;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-const SEED: u64 = 20_240_601;
-
-/// The seed of this run.
-pub fn seed() -> u64 {
-    std::env::var("MEDALLION_SEED").map_or(SEED, |seed| seed.parse().expect("MEDALLION_SEED is a number"))
-}
+use crate::support::tier::seed;
 
 /// The committed inputs of a target by name.
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
