@@ -6,7 +6,7 @@
 #   scripts/soak.sh [SECONDS]      default 120; 7200 before a release
 #
 # Settings (environment): MEDALLION_BIN, MEDALLION_SEED (which dice fall; printed, give it again to replay), MEDALLION_SOAK_RATE
-# (1000 events a second), MEDALLION_SOAK_PARTITIONS (6), MEDALLION_SOAK_KAFKA_PORT (39092), MEDALLION_SOAK_DIR (a new temporary
+# (1000 events a second), MEDALLION_SOAK_PARTITIONS (6), MEDALLION_SOAK_KAFKA_PORT (29092), MEDALLION_SOAK_DIR (a new temporary
 # directory, removed at the end), and the ceilings, of the debug build: MEDALLION_SOAK_RSS_MIB (768: resident memory of any process at
 # its peak, all layers in one included), MEDALLION_SOAK_FDS (128: its open files), MEDALLION_SOAK_SLOPE (64: MiB an hour by which resident
 # memory may grow from one process to the next of its kind, over the later two thirds of a soak of an hour or more).
@@ -24,7 +24,7 @@ partitions=${MEDALLION_SOAK_PARTITIONS:-6}
 rss_max=${MEDALLION_SOAK_RSS_MIB:-768}
 fds_max=${MEDALLION_SOAK_FDS:-128}
 slope_max=${MEDALLION_SOAK_SLOPE:-64}
-export MEDALLION_KAFKA_PORT=${MEDALLION_SOAK_KAFKA_PORT:-39092}
+export MEDALLION_KAFKA_PORT=${MEDALLION_SOAK_KAFKA_PORT:-29092}
 export MEDALLION_KAFKA_CONTROLLER_PORT=$((MEDALLION_KAFKA_PORT + 1))
 export KAFKA_BROKERS=127.0.0.1:$MEDALLION_KAFKA_PORT
 # Nothing of whoever starts the soak may reach the program.
