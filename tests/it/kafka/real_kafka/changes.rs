@@ -90,6 +90,36 @@ fn a_topic_made_anew_and_longer_stops_a_running_reader_before_its_first_record()
     stays_until_accepted(&topic, &views, (50, to, "replaced"), records);
 }
 
+/// A topic is made anew and longer while `hide` keeps all of it from the reader, who sees neither an unknown topic nor an
+/// offset out of range.
+fn made_anew_unseen(name: &str, hide: impl Fn(&Proxy, bool)) {
+    let (topic, views, error) = changed(name, |topic, proxy| {
+        hide(proxy, true);
+        topic.delete();
+        topic.create_again(1, &[]);
+        send(topic, &lively(), 100..180, None);
+        hide(proxy, false);
+    });
+    let told = format!(
+        "{}/0 was replaced: the record before offset 50 is not the one",
+        topic.name
+    );
+    assert!(error.to_string().contains(&told), "{error}");
+    stays_until_accepted(&topic, &views, (50, 0, "replaced"), 50 + 80);
+}
+
+#[test]
+#[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
+fn a_topic_made_anew_and_longer_behind_a_frozen_link_is_not_read_on() {
+    made_anew_unseen("longer-frozen", Proxy::black_hole);
+}
+
+#[test]
+#[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
+fn a_topic_made_anew_and_longer_behind_a_cut_link_is_not_read_on() {
+    made_anew_unseen("longer-cut", Proxy::refuse);
+}
+
 #[test]
 #[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
 fn an_open_transaction_neither_stalls_the_other_partitions_nor_looks_like_a_stall() {
