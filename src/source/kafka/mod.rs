@@ -37,12 +37,17 @@ pub use peek::Seen;
 use client::{Client, code_of};
 use trouble::{Cure, Trouble};
 
+/// How often the positions are moved over transaction markers while records come.
+const FOLLOW: Duration = Duration::from_millis(100);
+
 /// A topic being read. Used from one thread, which it blocks.
 pub struct KafkaSource {
     pipeline: String,
     client: Client,
     /// Next offset per partition, past what was handed out and past the transaction markers behind it.
     next: BTreeMap<i32, i64>,
+    /// When markers were last looked for; it costs a question to librdkafka's thread.
+    followed: Instant,
     trouble: Trouble,
     /// An error that came after records of the same poll: it is told by the next one.
     pending: Option<Error>,
@@ -95,6 +100,7 @@ impl KafkaSource {
             pipeline: pipeline.to_owned(),
             client,
             next,
+            followed: Instant::now(),
             trouble: Trouble::default(),
             pending: None,
         };
@@ -237,6 +243,7 @@ impl KafkaSource {
     /// Moves the positions over transaction markers, which are never handed out: librdkafka's own positions, invalid
     /// until the first record, are past them.
     fn follow(&mut self) {
+        self.followed = Instant::now();
         let Ok(list) = self.client.consumer.position() else {
             return;
         };
@@ -318,10 +325,13 @@ impl Source for KafkaSource {
                 }
             }
         }
+        // Also while records come: a partition that ends with a marker is at its end.
+        if count == 0 || self.followed.elapsed() >= FOLLOW {
+            self.follow();
+        }
         if count > 0 {
             self.trouble.over();
         } else {
-            self.follow();
             self.check_size()?;
             self.trouble.check(&self.client)?;
         }

@@ -38,6 +38,7 @@ fn reader_of_the_first(broker: &Broker) -> KafkaSource {
         pipeline: "t".to_owned(),
         client,
         next: [(0, 0)].into(),
+        followed: Instant::now(),
         trouble: Trouble::default(),
         pending: None,
     };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use medallion::definition::Secret;
 use medallion::error::{Error, Kind};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -17,17 +18,19 @@ const WAIT: Duration = Duration::from_secs(30);
 fn changed(name: &str, change: impl FnOnce(&Topic, &Proxy)) -> (Topic, Views, Error) {
     let topic = Topic::create(name, 1, &[]);
     let proxy = Proxy::start(&brokers());
-    let views = Views::new(&Through {
+    let mut views = Views::new(&Through {
         proxy: &proxy,
         bed: &topic,
     });
+    // What has changed and the first record after it come as soon one after the other as they can.
+    let hasty = ("fetch.error.backoff.ms".to_owned(), Secret("1".to_owned()));
+    views.kafka().options.extend([hasty]);
     send(&topic, &lively(), 0..50, None);
     let error = views.live_fails(|views| {
         views.until("tables", || views.has_gold());
         views.wait_for(50);
         change(&topic, &proxy);
     });
-    let mut views = views;
     views.kafka().brokers = brokers();
     assert_eq!(error.kind(), Kind::DataLoss, "{error}");
     assert_eq!(views.records(), 50, "records of what it has become were taken in");
