@@ -274,7 +274,7 @@ impl BronzeLayer {
                 moved.insert(partition.to_string(), *next);
             }
         }
-        note_last_records(&batch, &mut self.last_records);
+        note_last_records(&batch, self.source.topic_id().as_ref(), &mut self.last_records);
         let stamps: BTreeMap<String, Micros> = self.last_stamp.iter().map(|(id, at)| (id.to_string(), *at)).collect();
         let info = json!({
             "stamps": stamps,

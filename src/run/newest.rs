@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bronze::positions;
 use crate::clock::Micros;
-use crate::source::{PartitionId, RecordDigest};
+use crate::source::{PartitionId, RecordDigest, TopicId};
 use crate::table::Table;
 
 /// The newest record of a partition, as bronze remembers it.
@@ -19,6 +19,20 @@ pub struct LastRecord {
     pub offset: i64,
     /// What it was.
     pub digest: RecordDigest,
+    /// The topic it was in, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<TopicId>,
+}
+
+impl LastRecord {
+    /// Whether the partition of a topic `now` is another one than this record's: it has another record at its offset,
+    /// or none, and the topic another id. A topic with another id and the same record is a faithful copy.
+    pub fn replaced(&self, found: Option<&RecordDigest>, now: Option<&TopicId>) -> bool {
+        match found {
+            Some(found) => *found != self.digest,
+            None => self.topic_id.is_some() && now.is_some() && self.topic_id.as_ref() != now,
+        }
+    }
 }
 
 /// The newest record of each partition in the table's newest commit, by `topic/partition`.
@@ -43,8 +57,12 @@ pub(super) fn stamps_before(table: &Table, pipeline: &str, now: Micros) -> BTree
         .collect()
 }
 
-/// Remembers the last record of each partition in the batch.
-pub(super) fn note_last_records(batch: &RecordBatch, last: &mut BTreeMap<String, LastRecord>) {
+/// Remembers the last record of each partition in the batch, which is of the topic with this id.
+pub(super) fn note_last_records(
+    batch: &RecordBatch,
+    topic_id: Option<&TopicId>,
+    last: &mut BTreeMap<String, LastRecord>,
+) {
     let column = |name: &str| batch.column_by_name(name);
     let (Some(topics), Some(partitions), Some(offsets), Some(timestamps), Some(keys), Some(values)) = (
         column("topic").and_then(|column| column.as_string_opt::<i32>()),
@@ -67,7 +85,51 @@ pub(super) fn note_last_records(batch: &RecordBatch, last: &mut BTreeMap<String,
         let record = LastRecord {
             offset: offsets.value(row),
             digest: RecordDigest::from_parts(timestamp, key, value),
+            topic_id: topic_id.cloned(),
         };
         last.insert(format!("{topic}/{partition}"), record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_replaced_where_another_record_is_found_or_none_in_another_topic() {
+        let digest = |value: &[u8]| RecordDigest::from_parts(None, None, Some(value));
+        let id = |id: &str| Some(TopicId(id.to_owned()));
+        for (before, found, now, replaced) in [
+            (id("1"), Some("same"), id("1"), false),
+            (id("1"), Some("same"), id("2"), false),
+            (id("1"), Some("other"), id("1"), true),
+            (None, Some("other"), None, true),
+            // Retention, compaction, an aborted transaction; or another topic that has nothing there.
+            (id("1"), None, id("1"), false),
+            (id("1"), None, id("2"), true),
+            (id("1"), None, None, false),
+            (None, None, id("2"), false),
+        ] {
+            let last = LastRecord {
+                offset: 7,
+                digest: digest(b"same"),
+                topic_id: before.clone(),
+            };
+            let found = found.map(|value: &str| digest(value.as_bytes()));
+            assert_eq!(
+                last.replaced(found.as_ref(), now.as_ref()),
+                replaced,
+                "{before:?} {found:?} {now:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_last_record_without_a_topic_id_is_still_read() {
+        let digest = RecordDigest::from_parts(None, None, None);
+        let written = serde_json::json!({"offset": 7, "digest": digest});
+        let last: LastRecord = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!((last.offset, &last.topic_id), (7, &None));
+        assert_eq!(serde_json::to_value(last).unwrap(), written);
     }
 }

@@ -8,7 +8,7 @@ use crate::definition::{Pipeline, SourceKind};
 use crate::error::Result;
 use crate::source::files::FileSource;
 use crate::source::kafka::KafkaSource;
-use crate::source::{Loss, LossReason, PartitionId, Positions, RecordDigest, Source, loss_error};
+use crate::source::{Loss, LossReason, PartitionId, Positions, RecordDigest, Source, TopicId, loss_error};
 use crate::table::Table;
 
 /// The source of `pipeline`, from the positions that `table` holds.
@@ -17,11 +17,13 @@ use crate::table::Table;
 /// source is another one under the same name; it stays so over restarts until `accept-gap` records the loss.
 pub fn source(pipeline: &Pipeline, project: &Path, table: &Table) -> Result<Box<dyn Source>> {
     let start = positions(table, &pipeline.name);
+    // What is read from now on is of the topic in which the fingerprints were found.
+    let (replaced, topic) = replaced(pipeline, project, table, &start)?;
     let source = match &pipeline.bronze.source {
-        SourceKind::Kafka(kafka) => KafkaSource::open(&pipeline.name, kafka, &start)?,
+        SourceKind::Kafka(kafka) => KafkaSource::resume(&pipeline.name, kafka, &start, topic)?,
         SourceKind::Files(files) => FileSource::open(&pipeline.name, project, files, &start)?,
     };
-    match loss_error(&pipeline.name, &replaced(pipeline, project, table, &start)?) {
+    match loss_error(&pipeline.name, &replaced) {
         None => Ok(source),
         Some(error) => Err(error),
     }
@@ -44,34 +46,43 @@ pub fn losses(pipeline: &Pipeline, project: &Path, table: &Table) -> Result<Vec<
         SourceKind::Files(files) => FileSource::losses(project, files, &start)?,
     };
     // One partition of a re-created topic may end before our offset and the next after it: one answer names both.
-    let mut replaced = replaced(pipeline, project, table, &start)?;
+    let (mut replaced, _) = replaced(pipeline, project, table, &start)?;
     replaced.retain(|found| losses.iter().all(|loss| loss.partition != found.partition));
     losses.append(&mut replaced);
     losses.sort_by(|a, b| a.partition.cmp(&b.partition));
     Ok(losses)
 }
 
-/// Partitions whose record before our position is another one than bronze has: offsets alone cannot tell.
-fn replaced(pipeline: &Pipeline, project: &Path, table: &Table, start: &Positions) -> Result<Vec<Loss>> {
+/// Partitions whose record before our position is another one than bronze has: offsets alone cannot tell. And the topic
+/// that was looked at, where it has an id.
+fn replaced(
+    pipeline: &Pipeline,
+    project: &Path,
+    table: &Table,
+    start: &Positions,
+) -> Result<(Vec<Loss>, Option<TopicId>)> {
     let mut remembered = last_records(table);
-    let known: BTreeMap<PartitionId, LastRecord> = start
+    let mut known: BTreeMap<PartitionId, LastRecord> = start
         .keys()
         .filter_map(|id| Some((id.clone(), remembered.remove(&id.to_string())?)))
         .collect();
-    let there = match &pipeline.bronze.source {
+    let (there, topic) = match &pipeline.bronze.source {
         SourceKind::Kafka(kafka) => {
+            // What was read of a topic declared before is none of this one's business.
+            known.retain(|id, _| id.topic == kafka.topic);
             let wanted: Vec<_> = known.iter().map(|(id, last)| (id.clone(), last.offset)).collect();
-            KafkaSource::read_many(kafka, &wanted)?
+            let seen = KafkaSource::read_many(kafka, &wanted)?;
+            (seen.records, seen.topic)
         }
-        SourceKind::Files(_) => lines(project, &known)?,
+        SourceKind::Files(_) => (lines(project, &known)?, None),
     };
-    let other: Vec<PartitionId> = there
+    let other: Vec<PartitionId> = known
         .into_iter()
-        .filter(|(id, found)| known.get(id).is_some_and(|last| last.digest != *found))
+        .filter(|(id, last)| last.replaced(there.get(id), topic.as_ref()))
         .map(|(id, _)| id)
         .collect();
     if other.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), topic));
     }
     let first = match &pipeline.bronze.source {
         SourceKind::Kafka(kafka) => KafkaSource::first_offsets(kafka)?,
@@ -83,7 +94,7 @@ fn replaced(pipeline: &Pipeline, project: &Path, table: &Table, start: &Position
         reason: LossReason::Replaced,
         partition,
     };
-    Ok(other.into_iter().map(loss).collect())
+    Ok((other.into_iter().map(loss).collect(), topic))
 }
 
 /// The lines of the files that are remembered as last, as they are now.

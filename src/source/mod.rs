@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Result;
 
 pub use digest::RecordDigest;
@@ -46,6 +48,10 @@ impl fmt::Display for PartitionId {
         write!(f, "{}/{}", self.topic, self.partition)
     }
 }
+
+/// The id that a broker gives to one topic and never to another, as the source writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicId(pub String);
 
 /// The next offset to consume, per partition.
 pub type Positions = BTreeMap<PartitionId, i64>;
@@ -101,6 +107,11 @@ pub trait Source: Send {
     /// Waits up to `wait` for records and hands each to `take`, at most `max` of them and none once they have
     /// [`POLL_BYTES`] together, ascending per partition. Returns how many came. Blocks the calling thread.
     fn poll(&mut self, wait: Duration, max: usize, take: &mut dyn FnMut(Record<'_>)) -> Result<usize>;
+
+    /// The topic of every record handed out so far; none where the source has no such ids.
+    fn topic_id(&self) -> Option<TopicId> {
+        None
+    }
 
     /// The next offset per assigned partition, past what was handed out and past control records behind it.
     fn positions(&self) -> Positions;

@@ -191,6 +191,7 @@ fn a_topic_recreated_while_it_is_read_stops_the_reader_or_is_seen_at_the_next_st
     let peek = || {
         KafkaSource::read_many(&definition(&topic), &[(id.clone(), 49)])
             .unwrap()
+            .records
             .remove(&id)
     };
     let before = peek();
@@ -222,6 +223,28 @@ fn a_topic_recreated_while_it_is_read_stops_the_reader_or_is_seen_at_the_next_st
     assert!(open(&topic, &at(&topic, &[(0, 50)])).is_ok());
     let after = peek();
     assert!(after.is_some() && after != before);
+}
+
+#[test]
+#[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
+fn a_topic_exchanged_between_the_comparison_and_the_reading_gives_nothing() {
+    let topic = Topic::create("between", 1, &[]);
+    send(&topic, 0, 0..50);
+    let (id, start) = (PartitionId::new(&topic.name, 0), at(&topic, &[(0, 50)]));
+    let seen = KafkaSource::read_many(&definition(&topic), &[(id, 49)]).unwrap();
+    assert_eq!(seen.records.len(), 1);
+    topic.delete();
+    topic.create_again(1, &[]);
+    send(&topic, 0, 1000..1080);
+
+    let mut source = KafkaSource::resume("views", &definition(&topic), &start, seen.topic).unwrap();
+    let begun = Instant::now();
+    while source.doubt().is_none() {
+        assert!(begun.elapsed() < WAIT, "it has no doubt");
+        let taken = source.poll(Duration::from_millis(500), 100, &mut |record| panic!("read {record:?}"));
+        assert_eq!(taken.unwrap(), 0);
+    }
+    assert_eq!(source.positions(), start);
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(super) fn consumer(brokers: &str, options: &BTreeMap<String, Secret>, group:
     apply_options(&mut config, options, CONSUMER_FIXED)?;
     config.set("bootstrap.servers", brokers);
     config.set("group.id", group).set("client.id", group);
-    // Only here librdkafka tells that a topic was made anew, and that a connection ended: the source must know.
+    // Only here librdkafka tells under which topic id it fetches, and that a connection ended: the source must know.
     let debug = options.get("debug").map_or(String::new(), |own| format!("{},", own.0));
     config.set("debug", format!("{debug}metadata"));
     config.set_log_level(RDKafkaLogLevel::Debug);

@@ -4,13 +4,15 @@
 //! lag tools only. Every way in which records can be missing ends in [`Kind::DataLoss`] that names the range:
 //! retention, a re-created or truncated topic, a partition that is gone.
 //!
-//! What it cannot see is a re-created topic whose log has grown past our offset; [`KafkaSource::read_many`] reads the
-//! records before our positions so that the caller can compare fingerprints. So whenever the topic may have been
-//! exchanged while it is read (it has another id, it was unknown for a while, or the broker has no ids and a connection
-//! was lost) the source doubts itself and gives nothing more until it is opened and compared anew.
+//! Offsets cannot tell a re-created topic whose log has grown past ours. [`KafkaSource::read_many`] reads the records
+//! before our positions so that the caller can compare fingerprints, and [`KafkaSource::resume`] hands out nothing but
+//! records of the topic in which they were found. Whenever the topic has another id, or may have been exchanged on a
+//! broker without ids (it was unknown for a while, or a connection was lost), the source doubts itself: it gives nothing
+//! more and moves no position until it is opened and compared anew.
 
 mod client;
 mod config;
+mod identity;
 mod message;
 mod observer;
 mod peek;
@@ -25,21 +27,27 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::definition;
 use crate::error::{Context, Error, Kind, Result};
-use crate::source::{Loss, POLL_BYTES, PartitionId, Positions, Record, Source, check_positions, loss_error};
+use crate::source::{Loss, POLL_BYTES, PartitionId, Positions, Record, Source, TopicId, check_positions, loss_error};
 
 pub(crate) use config::{apply_options, create};
 pub use config::{check_topic, in_the_clear, valid_topic};
 pub(crate) use observer::Observer;
+pub use peek::Seen;
 
 use client::{Client, code_of};
 use trouble::{Cure, Trouble};
+
+/// How often the positions are moved over transaction markers while records come.
+const FOLLOW: Duration = Duration::from_millis(100);
 
 /// A topic being read. Used from one thread, which it blocks.
 pub struct KafkaSource {
     pipeline: String,
     client: Client,
-    /// Next offset per partition, past what was handed out.
+    /// Next offset per partition, past what was handed out and past the transaction markers behind it.
     next: BTreeMap<i32, i64>,
+    /// When markers were last looked for; it costs a question to librdkafka's thread.
+    followed: Instant,
     trouble: Trouble,
     /// An error that came after records of the same poll: it is told by the next one.
     pending: Option<Error>,
@@ -54,7 +62,23 @@ impl KafkaSource {
     /// [`Kind::DataLoss`] where positions do not fit the topic, [`Kind::Unavailable`] where the broker does not answer,
     /// refuses us or has no such topic, [`Kind::Definition`] for options librdkafka refuses.
     pub fn open(pipeline: &str, def: &definition::KafkaSource, start: &Positions) -> Result<Box<dyn Source>> {
+        Self::resume(pipeline, def, start, None)
+    }
+
+    /// As [`Self::open`]; where `topic` is told, records of no other topic are handed out.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn resume(
+        pipeline: &str,
+        def: &definition::KafkaSource,
+        start: &Positions,
+        topic: Option<TopicId>,
+    ) -> Result<Box<dyn Source>> {
         let client = Client::new(&def.brokers, &def.topic, &def.options, &group(pipeline), &[])?;
+        if let Some(topic) = topic {
+            client.consumer.context().expect(topic);
+        }
         let partitions = client.partitions()?;
         let known = of_topic(start, &def.topic);
         let begin = if known.is_empty() {
@@ -76,6 +100,7 @@ impl KafkaSource {
             pipeline: pipeline.to_owned(),
             client,
             next,
+            followed: Instant::now(),
             trouble: Trouble::default(),
             pending: None,
         };
@@ -215,6 +240,24 @@ impl KafkaSource {
         at.join(", ")
     }
 
+    /// Moves the positions over transaction markers, which are never handed out: librdkafka's own positions, invalid
+    /// until the first record, are past them.
+    fn follow(&mut self) {
+        self.followed = Instant::now();
+        let Ok(list) = self.client.consumer.position() else {
+            return;
+        };
+        // Looked for after the positions were taken: they may be another topic's.
+        if self.doubt().is_some() {
+            return;
+        }
+        for element in list.elements() {
+            if let (Offset::Offset(offset), Some(next)) = (element.offset(), self.next.get_mut(&element.partition())) {
+                *next = offset.max(*next);
+            }
+        }
+    }
+
     /// Hands one record out and moves the position. Returns its bytes.
     fn hand_out(
         next: &mut BTreeMap<i32, i64>,
@@ -245,9 +288,12 @@ impl Source for KafkaSource {
         if let Some(error) = self.pending.take() {
             return Err(error);
         }
+        if self.doubt().is_some() {
+            return Ok(0);
+        }
         let begun = Instant::now();
         let (mut count, mut bytes) = (0, 0);
-        while count < max && bytes < POLL_BYTES && self.doubt().is_none() {
+        while count < max && bytes < POLL_BYTES {
             // Once something came, only what is already here goes along.
             let left = if count == 0 {
                 wait.saturating_sub(begun.elapsed())
@@ -257,6 +303,8 @@ impl Source for KafkaSource {
             let polled = match self.client.consumer.poll(left) {
                 None if count > 0 || begun.elapsed() >= wait => break,
                 None => continue,
+                // The doubt may have come with this very poll, just before the first record it is about.
+                Some(_) if self.doubt().is_some() => break,
                 Some(Ok(message)) => Ok(Self::hand_out(&mut self.next, &message, take)),
                 Some(Err(error)) => Err(error),
             };
@@ -276,6 +324,10 @@ impl Source for KafkaSource {
                     break;
                 }
             }
+        }
+        // Also while records come: a partition that ends with a marker is at its end.
+        if count == 0 || self.followed.elapsed() >= FOLLOW {
+            self.follow();
         }
         if count > 0 {
             self.trouble.over();
@@ -299,23 +351,14 @@ impl Source for KafkaSource {
         }
     }
 
+    fn topic_id(&self) -> Option<TopicId> {
+        self.client.consumer.context().topic_id()
+    }
+
     fn positions(&self) -> Positions {
-        let mut positions: Positions = self
-            .next
-            .iter()
-            .map(|(&partition, &offset)| (PartitionId::new(&self.client.topic, partition), offset))
-            .collect();
-        // librdkafka's position is also past transaction markers, which are never handed out; it is invalid until the
-        // first record.
-        if let Ok(list) = self.client.consumer.position() {
-            for element in list.elements() {
-                let id = PartitionId::new(element.topic(), element.partition());
-                if let (Offset::Offset(offset), Some(ours)) = (element.offset(), positions.get_mut(&id)) {
-                    *ours = offset.max(*ours);
-                }
-            }
-        }
-        positions
+        let at = self.next.iter();
+        at.map(|(&partition, &offset)| (PartitionId::new(&self.client.topic, partition), offset))
+            .collect()
     }
 
     fn ends(&mut self) -> Result<Positions> {

@@ -1,4 +1,8 @@
-//! What librdkafka says on the side: its logs go to ours, its last complaint is kept for error messages.
+//! What librdkafka says on the side: its logs go to ours, its last complaint is kept for error messages, and what it
+//! says of the topic's id and of lost connections is noted.
+//!
+//! All of it comes out of the queue of the records, when the client is polled: what was said before a record was fetched
+//! is noted before a poll returns that record, though it may be by that very poll.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +15,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
+use super::identity::{self, Identity};
 use crate::definition::{Secret, is_secret};
+use crate::source::TopicId;
 
 /// A value shorter than this is in ordinary words, too, and no secret worth the name.
 const SHORTEST: usize = 4;
@@ -19,9 +25,6 @@ const SHORTEST: usize = 4;
 const OVERSIZED: &str = "increase receive.message.max.bytes";
 /// What it says of a connection that was in use when it ended.
 const LOST: (&str, &str) = ("FAIL", "in state UP");
-/// What it says when a topic has another id than the one known so far, and how it writes that none was known.
-const OTHER_ID: &str = " changed id from ";
-const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA to ";
 
 /// The callbacks of one client.
 #[derive(Debug, Default)]
@@ -30,8 +33,7 @@ pub(crate) struct Observer {
     /// Values that librdkafka may quote and nobody may see.
     secrets: Vec<Secret>,
     oversized: Mutex<Option<String>>,
-    has_id: AtomicBool,
-    other_id: AtomicBool,
+    identity: Identity,
     lost: AtomicBool,
 }
 
@@ -63,26 +65,34 @@ impl Observer {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether the topic has become another one of the same name. It is known before any of its records is fetched:
-    /// fetches name topics by their ids.
-    pub(crate) fn made_anew(&self) -> bool {
-        self.other_id.load(Ordering::Acquire)
+    /// The topic must have this id: with any other it is another topic.
+    pub(super) fn expect(&self, id: TopicId) {
+        self.identity.has(id);
+    }
+
+    /// The id under which records are fetched; none before anything was fetched, and where the broker has no ids.
+    pub(super) fn topic_id(&self) -> Option<TopicId> {
+        self.identity.id().cloned()
+    }
+
+    /// Whether the topic has become another one of the same name. A record polled while this is false is of the topic
+    /// with [`Self::topic_id`].
+    pub(super) fn made_anew(&self) -> bool {
+        self.identity.is_other()
     }
 
     /// Whether a connection in use has ended to a broker that knows no topic ids: over the next one another topic of
     /// the same name may come, and nothing would tell.
-    pub(crate) fn lost_sight(&self) -> bool {
-        self.lost.load(Ordering::Acquire) && !self.has_id.load(Ordering::Acquire)
+    pub(super) fn lost_sight(&self) -> bool {
+        self.lost.load(Ordering::Acquire) && self.identity.id().is_none()
     }
 
     fn note(&self, facility: &str, message: &str) {
         if facility == LOST.0 && message.contains(LOST.1) {
             self.lost.store(true, Ordering::Release);
         }
-        if let Some((_, ids)) = message.split_once(OTHER_ID) {
-            let first = ids.starts_with(NO_ID);
-            self.has_id.store(true, Ordering::Release);
-            self.other_id.fetch_or(!first, Ordering::AcqRel);
+        if let Some(id) = identity::told(message) {
+            self.identity.has(id);
         }
     }
 

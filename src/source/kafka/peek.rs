@@ -11,7 +11,10 @@ use super::client::{ANSWER, Client, code_of, unknown};
 use super::{CHECK, KafkaSource, message, trouble};
 use crate::definition;
 use crate::error::{Context, Kind, Result};
-use crate::source::{PartitionId, RecordDigest};
+use crate::source::{PartitionId, RecordDigest, TopicId};
+
+/// How long the topic's id is waited for, once the topic is known: only a broker without ids lets it pass.
+const ID: Duration = Duration::from_millis(500);
 
 /// One record per partition is wanted, so little is fetched ahead; the end of a partition is an answer too.
 const SETTINGS: &[(&str, &str)] = &[
@@ -20,34 +23,60 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fetch.message.max.bytes", "16384"),
 ];
 
+/// Records that were looked at.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The fingerprint of each record found.
+    pub records: BTreeMap<PartitionId, RecordDigest>,
+    /// The topic in which they were looked for; none where nothing was wanted or the broker has no topic ids.
+    pub topic: Option<TopicId>,
+}
+
 impl KafkaSource {
     /// The fingerprint of one record per partition, at the offset given. A partition is missing in the answer where the
     /// topic no longer has that record (expired, compacted, aborted, past the end) or no such partition. One
     /// connection of its own serves all.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] where the broker does not answer in time, refuses us or has no such topic.
-    pub fn read_many(
-        def: &definition::KafkaSource,
-        wanted: &[(PartitionId, i64)],
-    ) -> Result<BTreeMap<PartitionId, RecordDigest>> {
+    /// [`Kind::Unavailable`] where the broker does not answer in time, refuses us or has no such topic, or the topic was
+    /// exchanged meanwhile.
+    pub fn read_many(def: &definition::KafkaSource, wanted: &[(PartitionId, i64)]) -> Result<Seen> {
         let wanted: BTreeMap<i32, i64> = wanted
             .iter()
             .filter(|(id, _)| id.topic == def.topic)
             .map(|(id, offset)| (id.partition, *offset))
             .collect();
         if wanted.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(Seen::default());
         }
         let client = Client::new(&def.brokers, &def.topic, &def.options, CHECK, SETTINGS)?;
         let begun = Instant::now();
         loop {
             // What retention takes between the question for the watermarks and the reading is asked for again, and so
             // is a record that came unreadable: the one behind it is no answer.
-            if let Some(found) = look(&client, &wanted, begun)? {
-                return Ok(found);
+            let found = look(&client, &wanted, begun)?;
+            let topic = topic_id(&client);
+            if client.consumer.context().made_anew() {
+                let what = "the topic was deleted and made anew while its records were compared";
+                return Err(client.error(what).with_next("run again: they are compared anew"));
+            }
+            if let Some(records) = found {
+                return Ok(Seen { records, topic });
             }
         }
+    }
+}
+
+/// The topic's id. Where no record was read it is still in the queue, behind what librdkafka said before it; nothing is
+/// fetched any more that could be lost in the search.
+fn topic_id(client: &Client) -> Option<TopicId> {
+    let begun = Instant::now();
+    loop {
+        let id = client.consumer.context().topic_id();
+        if id.is_some() || begun.elapsed() >= ID {
+            return id;
+        }
+        drop(client.consumer.poll(Duration::from_millis(10)));
     }
 }
 

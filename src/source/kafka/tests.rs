@@ -38,6 +38,7 @@ fn reader_of_the_first(broker: &Broker) -> KafkaSource {
         pipeline: "t".to_owned(),
         client,
         next: [(0, 0)].into(),
+        followed: Instant::now(),
         trouble: Trouble::default(),
         pending: None,
     };
@@ -120,6 +121,38 @@ fn without_topic_ids_a_lost_connection_makes_the_source_doubt_itself() {
             .unwrap();
     }
     assert_eq!(source.positions(), at);
+}
+
+#[test]
+fn nothing_is_handed_out_of_a_topic_with_another_id_than_the_one_that_was_compared() {
+    let broker = Broker::start(&[("t", 1)]).unwrap();
+    send(&broker, 0, &[b"a", b"b"]);
+    let def = definition(&broker.bootstrap());
+    let id = PartitionId::new("t", 0);
+    let start: Positions = [(id.clone(), 1)].into();
+    let seen = KafkaSource::read_many(&def, &[(id.clone(), 0)]).unwrap();
+    assert!(seen.topic.is_some() && seen.records.len() == 1);
+    // Also where there is no record to be found.
+    let nothing = KafkaSource::read_many(&def, &[(id, 9)]).unwrap();
+    assert_eq!((nothing.topic, nothing.records.len()), (seen.topic.clone(), 0));
+    let open = |topic| KafkaSource::resume("t", &def, &start, topic).unwrap();
+
+    let mut same = open(seen.topic);
+    let (mut values, begun) = (Vec::new(), Instant::now());
+    while values.is_empty() && begun.elapsed() < Duration::from_secs(20) {
+        let mut take = |record: Record<'_>| values.extend(record.value.map(<[u8]>::to_vec));
+        same.poll(Duration::from_millis(100), 10, &mut take).unwrap();
+    }
+    assert_eq!((values, same.doubt()), (vec![b"b".to_vec()], None));
+
+    // The id comes out of the queue with the first record, if not before it: by one and the same poll.
+    let mut other = open(Some(TopicId("another".to_owned())));
+    while begun.elapsed() < Duration::from_secs(20) && other.doubt().is_none() {
+        let taken = other.poll(Duration::from_secs(1), 10, &mut |record| panic!("{record:?}"));
+        assert_eq!(taken.unwrap(), 0);
+    }
+    assert!(other.doubt().unwrap().contains("another id"));
+    assert_eq!(other.positions(), start);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Faults {
     /// How many answers with the part are still to be garbled.
     garble: AtomicU64,
     garble_part: Mutex<Vec<u8>>,
+    /// Takes no connection.
+    refuses: AtomicBool,
     pub connections: AtomicU64,
     pub cuts: AtomicU64,
     pub swallowed: AtomicU64,
@@ -65,7 +67,8 @@ impl Proxy {
                     break;
                 }
                 let number = faults.connections.fetch_add(1, Ordering::SeqCst);
-                if let Ok(broker) = TcpStream::connect(upstream) {
+                let up = TcpStream::connect(upstream).ok();
+                if let Some(broker) = up.filter(|_| !faults.refuses.load(Ordering::SeqCst)) {
                     carry(number, client, broker, port, &faults, &streams);
                 }
             }
@@ -84,6 +87,14 @@ impl Proxy {
             let _closed = client.shutdown(Shutdown::Both);
             let _closed = broker.shutdown(Shutdown::Both);
             self.faults.cuts.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes no connection and cuts those there are, or takes them again.
+    pub fn refuse(&self, refuses: bool) {
+        self.faults.refuses.store(refuses, Ordering::SeqCst);
+        if refuses {
+            self.cut();
         }
     }
 

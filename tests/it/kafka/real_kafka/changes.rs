@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use medallion::definition::Secret;
 use medallion::error::{Error, Kind};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -17,17 +18,19 @@ const WAIT: Duration = Duration::from_secs(30);
 fn changed(name: &str, change: impl FnOnce(&Topic, &Proxy)) -> (Topic, Views, Error) {
     let topic = Topic::create(name, 1, &[]);
     let proxy = Proxy::start(&brokers());
-    let views = Views::new(&Through {
+    let mut views = Views::new(&Through {
         proxy: &proxy,
         bed: &topic,
     });
+    // What has changed and the first record after it come as soon one after the other as they can.
+    let hasty = ("fetch.error.backoff.ms".to_owned(), Secret("1".to_owned()));
+    views.kafka().options.extend([hasty]);
     send(&topic, &lively(), 0..50, None);
     let error = views.live_fails(|views| {
         views.until("tables", || views.has_gold());
         views.wait_for(50);
         change(&topic, &proxy);
     });
-    let mut views = views;
     views.kafka().brokers = brokers();
     assert_eq!(error.kind(), Kind::DataLoss, "{error}");
     assert_eq!(views.records(), 50, "records of what it has become were taken in");
@@ -88,6 +91,36 @@ fn a_topic_made_anew_and_longer_stops_a_running_reader_before_its_first_record()
     let (to, records) = (0, 50 + 80);
     views.assert_lost(&format!("{}/0 was replaced", topic.name));
     stays_until_accepted(&topic, &views, (50, to, "replaced"), records);
+}
+
+/// A topic is made anew and longer while `hide` keeps all of it from the reader, who sees neither an unknown topic nor an
+/// offset out of range.
+fn made_anew_unseen(name: &str, hide: impl Fn(&Proxy, bool)) {
+    let (topic, views, error) = changed(name, |topic, proxy| {
+        hide(proxy, true);
+        topic.delete();
+        topic.create_again(1, &[]);
+        send(topic, &lively(), 100..180, None);
+        hide(proxy, false);
+    });
+    let told = format!(
+        "{}/0 was replaced: the record before offset 50 is not the one",
+        topic.name
+    );
+    assert!(error.to_string().contains(&told), "{error}");
+    stays_until_accepted(&topic, &views, (50, 0, "replaced"), 50 + 80);
+}
+
+#[test]
+#[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
+fn a_topic_made_anew_and_longer_behind_a_frozen_link_is_not_read_on() {
+    made_anew_unseen("longer-frozen", Proxy::black_hole);
+}
+
+#[test]
+#[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
+fn a_topic_made_anew_and_longer_behind_a_cut_link_is_not_read_on() {
+    made_anew_unseen("longer-cut", Proxy::refuse);
 }
 
 #[test]

@@ -107,6 +107,19 @@ fn a_topic_made_anew_that_has_lost_its_beginning_too_is_read_from_its_first_reco
 
 #[test]
 #[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
+fn a_topic_made_anew_without_any_record_to_know_it_by_is_recognised_by_its_id() {
+    let (topic, views) = read_to_the_end("anew-and-bare");
+    topic.delete();
+    topic.create_again(1, &[]);
+    send_more(&topic, 100..180);
+    // It begins where reading was to go on: neither an offset nor a record tells.
+    topic.delete_before(0, 50);
+    views.assert_lost(&format!("{}/0 was replaced", topic.name));
+    accept_and_go_on(&views, &topic, (50, 50), 50 + 30);
+}
+
+#[test]
+#[ignore = "needs a broker: MEDALLION_TEST_KAFKA=host:port"]
 fn both_kinds_of_loss_in_one_topic_are_accepted_together() {
     let topic = Topic::create("both", 2, &[]);
     let views = Views::new(&topic);
