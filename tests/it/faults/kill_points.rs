@@ -80,8 +80,8 @@ fn pairs() -> Vec<Pair> {
 
 #[test]
 fn a_process_killed_at_any_hand_over_is_finished_by_the_next() {
-    let first = seed() as usize % pick(2, 1, 1);
-    let some = POINTS.into_iter().skip(first).step_by(pick(2, 1, 1));
+    let first = seed() as usize % pick(3, 1, 1);
+    let some = POINTS.into_iter().skip(first).step_by(pick(3, 1, 1));
     let mut shots: Vec<Shot> = some.map(Shot::first).collect();
     shots.extend(later().take(pick(0, usize::MAX, usize::MAX)));
     let start = Start::shared();

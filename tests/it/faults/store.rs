@@ -304,8 +304,13 @@ fn a_log_checkpoint_that_is_torn_or_was_never_told_of_loses_no_table() {
             })
         })
         .collect();
-    println!("log checkpoints torn or untold: {} cases", cases.len());
     assert_eq!(cases.len(), 20, "a log checkpoint and its hint for each of five tables");
+    let some = cases
+        .into_iter()
+        .skip(seed() as usize % pick(3, 1, 1))
+        .step_by(pick(3, 1, 1));
+    let cases: Vec<Case> = some.collect();
+    println!("log checkpoints torn or untold: {} cases", cases.len());
     in_turns(cases, |case| try_case(case).map_err(|why| format!("{case}\n    {why}")));
 }
 
