@@ -10,6 +10,8 @@ use medallion::source::kafka::KafkaSource;
 use medallion::source::produce::{Outgoing, Producer};
 use medallion::source::{PartitionId, Positions, Record, RecordDigest, Source, TimestampType};
 
+use crate::support::alone::alone;
+
 const TOPIC: &str = "view_log";
 
 /// A record as it arrived.
@@ -316,6 +318,12 @@ fn a_broker_that_does_not_answer_is_named_in_time() {
 
 #[test]
 fn a_broker_that_comes_back_is_read_on_without_loss() {
+    alone("source_kafka::a_broker_comes_back", &[]);
+}
+
+#[test]
+#[ignore = "started by its parent"]
+fn a_broker_comes_back() {
     let broker = Broker::start(&[(TOPIC, 1)]).unwrap();
     send(&broker, 0, numbers(0..10));
     let mut source = open(&broker, &Positions::new()).unwrap();

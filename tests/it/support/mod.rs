@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub mod alone;
 pub mod bucket;
 pub mod command;
 pub mod disk;

@@ -14,6 +14,7 @@ use medallion::source::{POLL_BYTES, Positions, Record};
 use medallion::table::Lake;
 use object_store::local::LocalFileSystem;
 
+use crate::support::alone::alone;
 use crate::support::interposed::Interposed;
 use crate::support::project::{Project, block};
 use crate::support::tier;
@@ -70,22 +71,8 @@ fn project() -> Project {
 fn peak(bytes: u64, width: usize) -> u64 {
     let project = project();
     let events = backlog(&project.path().join("input/a.ndjson"), bytes, width);
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "faults::host::memory::runs_over_a_backlog_for_its_parent",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(CHILD, project.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let child = "faults::host::memory::runs_over_a_backlog_for_its_parent";
+    let said = alone(child, &[(CHILD, project.path().as_os_str())]);
     let number = |what: &str| -> u64 {
         let found = said.lines().find_map(|line| line.strip_prefix(what));
         found
