@@ -248,7 +248,7 @@ table_ready() { compgen -G "$lake/view_log/$1/_delta_log/*.json" >/dev/null; }
 slope() {
     awk -v from="$(($1 / 3))" '$1 >= from && $4 >= 5 { n[$2]++; x[$2] += $1; y[$2] += $5; xx[$2] += $1 * $1; xy[$2] += $1 * $5 }
         END { for (k in n) { both += xy[k] - x[k] * y[k] / n[k]; own += xx[k] - x[k] * x[k] / n[k] }
-              printf "%.1f", own > 0 ? both / own * 3600 / 1024 : 0 }' "$samples"
+              printf "%.1f", (own > 0 ? both / own * 3600 / 1024 : 0) }' "$samples"
 }
 
 # The whole topic as Kafka's own consumer prints it, a file per partition.
@@ -321,6 +321,7 @@ say "$commits commits, $sampled looks at the processes"
 awk '{ if ($6 > high) high = $6; if ($7 > fds) fds = $7 }
     END { printf "soak: at most %.0f MiB resident and %d open files\n", high / 1024, fds }' "$samples"
 grown=$(slope "$said")
+[[ $grown =~ ^-?[0-9]+\.[0-9]$ ]] || fail "the slope of memory is no number: $grown"
 ((said >= SLOPE_FROM)) && judged="the ceiling is $slope_max" || judged="judged from $SLOPE_FROM s on"
 say "slope $grown MiB/h after warm-up, $judged"
 if ((said >= SLOPE_FROM)); then
