@@ -17,7 +17,7 @@ pub struct Upstream {
     pub losses: Vec<Loss>,
 }
 
-/// Asks the source of `pipeline`; none where there is no bronze yet. Reads and changes nothing.
+/// Asks the source of `pipeline`; none where there is no bronze yet. Changes nothing.
 ///
 /// Errors: those of the source and of bronze's table.
 pub async fn of(lake: &Lake, project: &Path, pipeline: &Pipeline) -> Result<Option<Upstream>> {

@@ -5,23 +5,17 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::rig::{assert_as_undisturbed, begun, tool};
+use super::rig::{assert_as_undisturbed, begun, once, tool};
 use crate::support::command::medallion;
-use crate::support::project::{PIPELINE, Project};
+use crate::support::project::Project;
 use crate::support::tier;
 
 const INJECTED: &str = "(INJECTED)";
 
 /// Runs once by `command`, in which a fault is laid. Returns whether it happened, and the exit code.
-fn run_with_fault(project: &Project, mut command: Command, when: &str) -> (bool, Option<i32>) {
+fn run_with_fault(project: &Project, command: Command, when: &str) -> (bool, Option<i32>) {
     let trace = project.path().join("trace");
-    let output = command
-        .args(["run", "-p", PIPELINE, "--once", "--log", "error"])
-        .current_dir(project.path())
-        .env("MEDALLION_METRICS", "off")
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap();
+    let output = once(project, command);
     let err = String::from_utf8_lossy(&output.stderr);
     let happened = err.contains(INJECTED) || std::fs::read_to_string(trace).is_ok_and(|text| text.contains(INJECTED));
     assert!(!err.contains("panicked"), "{when}: {err}");

@@ -2,35 +2,21 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use super::rig::{lively, tool};
-use crate::support::command::{done, medallion};
-use crate::support::project::{PIPELINE, Project, memory_lake};
-use crate::support::rows::{assert_same, rows};
+use super::rig::{assert_as_undisturbed, lively, once, tool};
+use crate::support::command::medallion;
+use crate::support::project::Project;
 
 /// Runs once under a limit of `prlimit`. Returns the exit code, none where a signal ended it, and what it said.
 fn limited(project: &Project, limit: &str) -> (Option<i32>, String) {
     let ours = medallion(project.path());
-    let output = tool("timeout")
+    let mut command = tool("timeout");
+    command
         .args(["-s", "KILL", "60", "prlimit", limit])
-        .arg(ours.get_program())
-        .args(["run", "-p", PIPELINE, "--once", "--log", "error"])
-        .current_dir(project.path())
-        .env("MEDALLION_METRICS", "off")
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap();
+        .arg(ours.get_program());
+    let output = once(project, command);
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_ne!(output.status.signal(), Some(9), "{limit}: it hung: {err}");
     (output.status.code(), err)
-}
-
-/// After everything the tables are those of a run without limits.
-fn assert_as_unlimited(project: &Project, when: &str) {
-    done(project.path(), &["run", "-p", PIPELINE, "--once", "--close-windows"]);
-    done(project.path(), &["audit", "-p", PIPELINE]);
-    let (wanted, _) = memory_lake();
-    project.run(&wanted).unwrap();
-    assert_same(&rows(&project.lake()), &rows(&wanted), when);
 }
 
 #[test]
@@ -52,7 +38,7 @@ fn too_few_files_are_told_and_cost_no_row() {
         }
     }
     assert!(told >= 2 && finished >= 1, "told {told}, finished {finished}");
-    assert_as_unlimited(&project, "after too few files");
+    assert_as_undisturbed(&project, "after too few files");
     println!("open files: {told} runs told, {finished} finished");
 }
 
@@ -72,6 +58,6 @@ fn too_little_memory_ends_the_run_and_the_next_one_resumes() {
         }
     }
     assert!(died >= 1 && finished >= 1, "died {died}, finished {finished}");
-    assert_as_unlimited(&project, "after too little memory");
+    assert_as_undisturbed(&project, "after too little memory");
     println!("memory: {died} runs died, {finished} finished");
 }

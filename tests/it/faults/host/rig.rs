@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::command::{done, medallion};
@@ -49,6 +49,17 @@ pub fn assert_as_undisturbed(project: &Project, when: &str) {
     let (wanted, _) = memory_lake();
     project.run(&wanted).unwrap();
     assert_same(&rows(&project.lake()), &rows(&wanted), when);
+}
+
+/// Lets `command`, which ends with the program, run the project once.
+pub fn once(project: &Project, mut command: Command) -> Output {
+    command
+        .args(["run", "-p", PIPELINE, "--once", "--log", "error"])
+        .current_dir(project.path())
+        .env("MEDALLION_METRICS", "off")
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap()
 }
 
 /// A live `run` of the project.
