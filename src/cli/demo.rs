@@ -12,6 +12,7 @@ use super::args::Demo;
 use super::output::{self, grouped};
 use super::session::Session;
 use super::{audit, progress, signals};
+use crate::definition::memory::Share;
 use crate::definition::{KafkaSource, Pipeline, SourceKind};
 use crate::error::{Error, Kind, Result};
 use crate::run::wake::Stop;
@@ -43,7 +44,9 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
     let pipeline = pipelines
         .first_mut()
         .ok_or_else(|| Error::new(Kind::Usage, format!("the demo needs the pipeline {PIPELINE}")))?;
-    let lake = session.lake()?;
+    let share = Share::of(session.settings.memory, 1);
+    share.fit(pipeline);
+    let lake = session.lake()?.handing_on(share.handed_on());
     let SourceKind::Kafka(kafka) = &mut pipeline.bronze.source else {
         return Err(Error::new(
             Kind::Usage,

@@ -9,6 +9,7 @@ use super::args::{LayerName, Run};
 use super::session::{Session, env};
 use super::{output, signals};
 use crate::definition::load_one;
+use crate::definition::memory::Share;
 use crate::definition::{Secret, SourceKind};
 use crate::error::Result;
 use crate::metrics;
@@ -18,8 +19,10 @@ use crate::source::kafka::in_the_clear;
 
 /// Runs the layers and prints the summary as the last line.
 pub fn run(session: &Session, command: &Run) -> Result<()> {
-    let pipelines = session.pipelines(command.pipeline.as_deref())?;
-    let lake = session.lake()?;
+    let mut pipelines = session.pipelines(command.pipeline.as_deref())?;
+    let share = Share::of(session.settings.memory, pipelines.len());
+    pipelines.iter_mut().for_each(|pipeline| share.fit(pipeline));
+    let lake = session.lake()?.handing_on(share.handed_on() * pipelines.len());
     tracing::info!(lake = %lake.url(), durability = lake.durability(), "running");
     if let Some(address) = session.settings.metrics {
         if !address.ip().is_loopback() {
@@ -41,7 +44,11 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
     let project = session.project().clone();
     let mut components = Components::new(lake, project.clone(), session.runtime.clone(), stop);
     components.checkpoints = session.checkpoints();
-    components.reload = Some(Arc::new(move |name: &str| load_one(&project, name, &env)));
+    components.reload = Some(Arc::new(move |name: &str| {
+        let mut pipeline = load_one(&project, name, &env)?;
+        share.fit(&mut pipeline);
+        Ok(pipeline)
+    }));
     let options = Options {
         layer: command.layer.map(layer),
         once: command.once,

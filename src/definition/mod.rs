@@ -12,6 +12,7 @@ pub mod expression;
 mod fingerprint;
 mod gold;
 mod load;
+pub mod memory;
 mod model;
 mod names;
 mod near;

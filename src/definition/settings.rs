@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::raw::{Env, Reader, Report, Spot, parse_toml};
-use super::{Problem, Secret, secret};
+use super::raw::{self, Env, Reader, Report, Spot, parse_toml};
+use super::{Problem, Secret, memory, secret};
 use crate::error::{Error, Result};
 
 /// The file of settings in the project's directory.
@@ -54,6 +54,8 @@ pub struct Settings {
     pub checkpoint_rows: i64,
     /// What commits on a local lake survive.
     pub durability: Durability,
+    /// Bytes that rows on their way may take in a run, the program's own included; see [`memory::fit`].
+    pub memory: u64,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
     /// How log lines look.
@@ -90,6 +92,7 @@ impl Settings {
             checkpoints: Some(PathBuf::from("checkpoints")),
             checkpoint_rows: 1_000_000,
             durability: Durability::Power,
+            memory: memory::DEFAULT,
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
@@ -152,6 +155,15 @@ impl Settings {
                     Some("127.0.0.1:9464, or off".to_owned()),
                 ),
             },
+            "memory" => match raw::bytes(value) {
+                Ok(bytes) if bytes >= memory::LEAST => self.memory = bytes,
+                Ok(_) => report.add(
+                    at,
+                    format!("{value:?} is too little"),
+                    Some("512MiB, or 64MiB at least".to_owned()),
+                ),
+                Err(why) => report.add(at, format!("{value:?} is not a size: {why}"), Some("512MiB".to_owned())),
+            },
             "durability" => match value {
                 "process" => self.durability = Durability::Process,
                 "power" => self.durability = Durability::Power,
@@ -175,11 +187,12 @@ impl Settings {
     }
 }
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "lake",
     "checkpoints",
     CHECKPOINT_ROWS,
     "durability",
+    "memory",
     "metrics",
     "log_format",
     "log",
@@ -304,6 +317,17 @@ mod tests {
             (0, "MEDALLION_CHECKPOINT_ROWS"),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn memory_is_a_size_that_steps_fit_into() {
+        let folder = project("memory = \"1GiB\"\n");
+        assert_eq!(load_settings(folder.path(), &|_| None).unwrap().memory, 1 << 30);
+        for wrong in ["63MiB", "much", "-1"] {
+            let env = |name: &str| (name == "MEDALLION_MEMORY").then(|| wrong.to_owned());
+            let error = load_settings(folder.path(), &env).unwrap_err();
+            assert_eq!(error.problems().first().unwrap().key, "MEDALLION_MEMORY", "{wrong}");
+        }
     }
 
     #[test]

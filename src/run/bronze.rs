@@ -197,31 +197,27 @@ impl BronzeLayer {
         let wait = self.wait();
         let (now, at) = (self.clock.now(), self.clock.elapsed());
         let (builder, idle) = (&mut self.builder, &mut self.idle);
-        let (seen, stamps) = (&mut self.last_seen, &mut self.last_stamp);
         let bytes = builder.bytes();
-        let mut last: Option<PartitionId> = None;
+        // Neighbours are mostly of one partition, whose newest stamp is looked up once for all of them.
+        let mut stretch: Option<(PartitionId, Micros)> = None;
+        let mut stretches = Vec::new();
         let polled = self.source.poll(wait, room, &mut |record| {
             builder.record(&record, now);
-            let same = last
-                .as_ref()
-                .is_some_and(|id| id.partition == record.partition && id.topic == record.topic);
-            if !same {
-                let id = PartitionId::new(record.topic, record.partition);
-                // Active again: for silver by this very record, here for the next tick.
-                idle.remove(&id);
-                last = Some(id);
-            }
-            if let Some(id) = &last {
-                let stamp = record.timestamp.map_or(now, |stamp| stamp.min(now));
-                match stamps.get_mut(id) {
-                    Some(newest) => *newest = (*newest).max(stamp),
-                    None => drop(stamps.insert(id.clone(), stamp)),
+            let stamp = record.timestamp.map_or(now, |stamp| stamp.min(now));
+            match &mut stretch {
+                Some((id, newest)) if id.partition == record.partition && id.topic == record.topic => {
+                    *newest = (*newest).max(stamp);
                 }
-                if !same {
-                    seen.insert(id.clone(), at);
-                }
+                _ => stretches.extend(stretch.replace((PartitionId::new(record.topic, record.partition), stamp))),
             }
         });
+        for (id, stamp) in stretches.into_iter().chain(stretch) {
+            // Active again: for silver by its records, here for the next tick.
+            idle.remove(&id);
+            let newest = self.last_stamp.get(&id).map_or(stamp, |newest| stamp.max(*newest));
+            self.last_stamp.insert(id.clone(), newest);
+            self.last_seen.insert(id, at);
+        }
         let took = match polled {
             Ok(took) => took,
             Err(error) => return self.keep_then_fail(error),

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::chunks::Pieces;
 use super::lineage::{self, Witness};
 use super::references::References;
 use super::silver::all_columns;
-use super::{Lock, chunks, names, tables};
+use super::{Lock, names, tables};
 use crate::clock::rfc3339;
 use crate::definition::{Gold, Pipeline, silver_schema};
 use crate::error::{Context, Error, Kind, Result};
@@ -58,8 +59,8 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let mut fates = Fates::default();
     let mut witness = None;
     let mut at = 0;
-    while at < head {
-        let (rows, to) = chunks::next(&reader, at, head, &all_columns()).await?;
+    let mut pieces = Pieces::read(&reader, at, head, &all_columns(), i64::MIN);
+    while let Some((rows, to)) = pieces.next().await? {
         super::silver::require_dense(name, &rows, at, to)?;
         let step = plan.process(&rows, &current, &mut state)?;
         new_rejects.write(&step.rejects).await?;
@@ -141,8 +142,8 @@ async fn gold_table(
     let witnessed = lineage::silver(&pipeline.silver.event_time);
     let mut witness = None;
     let mut at = 0;
-    while at < head {
-        let (rows, to) = chunks::next(&reader, at, head, &columns).await?;
+    let mut pieces = Pieces::read(&reader, at, head, &columns, i64::MIN);
+    while let Some((rows, to)) = pieces.next().await? {
         new_late.write(&plan.fold(&rows, &mut state)?).await?;
         witness = Witness::last(&rows, tables::SEQ, &witnessed)?.or(witness);
         #[cfg(debug_assertions)]

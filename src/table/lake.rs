@@ -14,10 +14,14 @@ use uuid::Uuid;
 
 use super::durable::{Durable, LocalDisk, SyncFailed, sync_above};
 use super::in_turn::InTurn;
+use super::recent::Recent;
 use crate::clock::Clock;
 use crate::definition::Secret;
 use crate::definition::settings::Durability;
 use crate::error::{Context, Error, Kind, Result};
+
+/// Bytes of rows handed from writers to readers in this process, unless told otherwise.
+const HANDED_ON: usize = 128 << 20;
 
 /// The root of all tables and the store behind it.
 #[derive(Clone)]
@@ -27,6 +31,7 @@ pub struct Lake {
     clock: Clock,
     writer: Arc<str>,
     durability: Durability,
+    recent: Recent,
 }
 
 impl Lake {
@@ -82,6 +87,7 @@ impl Lake {
             clock,
             writer: writer.into(),
             durability: Durability::Process,
+            recent: Recent::new(HANDED_ON),
         }
     }
 
@@ -100,6 +106,13 @@ impl Lake {
             self.durability = durability;
         }
         Ok(self)
+    }
+
+    /// The same lake, whose writers hand at most so many bytes of rows to readers in this process.
+    #[must_use]
+    pub fn handing_on(mut self, bytes: usize) -> Self {
+        self.recent = Recent::new(bytes);
+        self
     }
 
     /// What commits survive: `process` or `power`; `store` where a remote store answers for it, `none` in memory.
@@ -124,6 +137,11 @@ impl Lake {
     /// Who we are in commits: process and run.
     pub(super) fn writer(&self) -> &str {
         &self.writer
+    }
+
+    /// Rows of the newest commits of this process.
+    pub(super) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// The lake's directory, for a lake on local disk.

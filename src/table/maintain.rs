@@ -211,7 +211,8 @@ async fn compact(
         }
         let merged = concat_batches(&spec.schema, &parts).or_fail(Kind::Bug, || "joining batches")?;
         let store = log.object_store(None);
-        let adds = layout.write(store.as_ref(), &merged, now_ms, false).await?;
+        let written = layout.write(store.as_ref(), &merged, now_ms, false).await?;
+        let adds: Vec<Add> = written.into_iter().map(|file| file.add).collect();
         let (taken, given) = (rows(&group)?, rows(&adds)?);
         if taken != given || adds.len() != 1 {
             return Err(Error::new(

@@ -21,6 +21,7 @@ mod object;
 mod opened;
 mod query;
 mod read;
+mod recent;
 mod scan;
 mod spec;
 mod swap;

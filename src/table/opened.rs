@@ -16,7 +16,7 @@ use super::failure::Reading;
 use super::foreign::{Harm, READER_MAX, ROWS, WRITER_MAX, count_rows, miscounted, promised_rows, since_ours};
 use super::spec::{ADOPTED_CLOSED, ADOPTED_FROM, DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
 use super::torn::torn;
-use super::write::Layout;
+use super::write::{Layout, Written};
 use super::{Lake, TableSpec, txns};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -212,25 +212,24 @@ impl Table {
     ///
     /// After any error the table must be reopened: the outcome is in its positions.
     pub async fn append(&mut self, append: Append<'_>) -> Result<u64> {
-        let adds = match append.rows {
+        let written = match append.rows {
             Some(rows) if rows.num_rows() > 0 => self.write(rows).await?,
             _ => Vec::new(),
         };
-        self.commit(
-            "STREAMING UPDATE",
-            adds.into_iter().map(Action::Add).collect(),
-            append.txns,
-            append.info,
-        )
-        .await
+        let adds = written.iter().map(|file| Action::Add(file.add.clone())).collect();
+        let version = self.commit("STREAMING UPDATE", adds, append.txns, append.info).await?;
+        for Written { add, rows } in written {
+            self.lake.recent().keep(&self.spec.path, &add.path, rows);
+        }
+        Ok(version)
     }
 
     /// Writes rows into new data files, which nobody sees before a commit adds them.
-    pub(super) async fn write(&self, rows: &RecordBatch) -> Result<Vec<Add>> {
+    pub(super) async fn write(&self, rows: &RecordBatch) -> Result<Vec<Written>> {
         let now_ms = self.lake.clock().now().div_euclid(1000);
         let store = self.log.object_store(None);
-        let adds = self.layout.write(store.as_ref(), rows, now_ms, true).await;
-        adds.map_err(|error| error.context(format!("table {}", self.spec.path)))
+        let written = self.layout.write(store.as_ref(), rows, now_ms, true).await;
+        written.map_err(|error| error.context(format!("table {}", self.spec.path)))
     }
 
     /// Records that the current definition applies from bronze seq `from` on, without touching rows. `closed` is, for

@@ -18,6 +18,7 @@ use super::commit::read_entry;
 use super::foreign::{self, Harm, count_rows, miscounted, promised_rows, since_ours};
 use super::object::location;
 use super::opened::{active_files, load};
+use super::recent::Recent;
 use super::scan::{Ask, Scan};
 use super::{Lake, Stored, txns};
 use crate::error::{Context, Error, Kind, Result};
@@ -60,6 +61,7 @@ impl Span {
 pub struct Reader {
     path: String,
     log: LogStoreRef,
+    recent: Recent,
     schema: SchemaRef,
     seq_column: String,
     time_column: Option<String>,
@@ -95,6 +97,7 @@ impl Reader {
     ) -> Result<Option<Self>> {
         let mut reader = Self::new(lake, path, schema, seq_column)?;
         reader.trusts = true;
+        reader.recent.want(path);
         reader.time_column = time.map(str::to_owned);
         Ok(reader.reload().await?.then_some(reader))
     }
@@ -103,6 +106,7 @@ impl Reader {
         Ok(Self {
             path: path.to_owned(),
             log: lake.log_store(path)?,
+            recent: lake.recent().clone(),
             schema,
             seq_column: seq_column.to_owned(),
             time_column: None,
@@ -315,7 +319,14 @@ impl Reader {
     /// Forgets files whose rows all lie below `seq`: a layer that moves forward never asks for them again.
     pub fn forget_below(&mut self, seq: i64) {
         let known = self.files.len();
-        self.files.retain(|_, span| span.high >= seq);
+        let (path, recent) = (&self.path, &self.recent);
+        self.files.retain(|file, span| {
+            let stays = span.high >= seq;
+            if !stays {
+                recent.forget(path, file);
+            }
+            stays
+        });
         self.forgot |= self.files.len() < known;
     }
 
@@ -384,9 +395,14 @@ impl Reader {
             (path.to_owned(), error)
         };
         for (path, span) in spans {
-            if span.low < scan.end() {
-                scan.add(path, span).await.map_err(|error| told(path, error))?;
+            if span.low >= scan.end() {
+                continue;
             }
+            let added = match self.recent.take(&self.path, path) {
+                Some(rows) => scan.add_rows(rows, span),
+                None => scan.add(path, span).await,
+            };
+            added.map_err(|error| told(path, error))?;
         }
         scan.rows().await.map_err(|(path, error)| told(&path, error))
     }

@@ -46,6 +46,8 @@ pub(super) struct Scan {
     seq_column: String,
     range: Range<i64>,
     max_bytes: u64,
+    /// Rows that need not be read from their files.
+    parts: Vec<RecordBatch>,
     files: Vec<Opened>,
     weights: Vec<Weight>,
 }
@@ -90,6 +92,7 @@ impl Scan {
             seq_column: seq_column.to_owned(),
             range,
             max_bytes: ask.max_bytes,
+            parts: Vec::new(),
             files: Vec::new(),
             weights: Vec::new(),
         })
@@ -147,9 +150,29 @@ impl Scan {
         Ok(())
     }
 
+    /// Takes in the rows of a file of the range, which are in memory already.
+    pub(super) fn add_rows(&mut self, rows: RecordBatch, span: &Span) -> Result<()> {
+        let rows = conform(&rows, &self.schema, &span.partition_values)?;
+        self.weights.push(Weight {
+            low: span.low,
+            high: span.high,
+            bytes: rows.columns().iter().map(|column| in_use(column)).sum(),
+        });
+        self.parts.push(rows);
+        self.range.end = cut(&self.weights, &self.range, self.max_bytes);
+        Ok(())
+    }
+
     /// The rows in seq order, and where they end. An error comes with the file that it is about.
     pub(super) async fn rows(self) -> Result<(RecordBatch, i64), (String, Error)> {
+        let nowhere = |error| (String::new(), error);
         let mut parts = Vec::new();
+        for rows in self.parts {
+            let rows = in_range(rows, &self.seq_column, &self.range).map_err(nowhere)?;
+            if rows.num_rows() > 0 {
+                parts.push(rows);
+            }
+        }
         for file in self.files {
             if file.low < self.range.end {
                 let path = file.path.clone();
@@ -158,7 +181,7 @@ impl Scan {
             }
         }
         let joined = joined(&self.schema, parts).and_then(|rows| in_seq_order(rows, &self.seq_column));
-        let rows = joined.map_err(|error| (String::new(), error))?;
+        let rows = joined.map_err(nowhere)?;
         Ok((rows, self.range.end))
     }
 }
@@ -201,6 +224,11 @@ fn in_memory(column: &ColumnChunkMetaData) -> u64 {
         Type::INT32 | Type::FLOAT => 4 * values,
         Type::INT64 | Type::DOUBLE | Type::INT96 => 8 * values,
     }
+}
+
+/// What the values of a column take, whatever room is left behind them.
+fn in_use(column: &ArrayRef) -> u64 {
+    column.to_data().get_slice_memory_size().map_or(0, |bytes| bytes as u64)
 }
 
 /// The lowest and the highest seq of a row group; none without statistics.
@@ -258,6 +286,11 @@ fn in_range(batch: RecordBatch, seq_column: &str, range: &Range<i64>) -> Result<
     let inside = |seq: &i64| range.contains(seq);
     if seqs.values().iter().all(inside) {
         return Ok(batch);
+    }
+    if seqs.values().is_sorted() {
+        let first = seqs.values().partition_point(|seq| *seq < range.start);
+        let end = seqs.values().partition_point(|seq| *seq < range.end);
+        return Ok(batch.slice(first, end - first));
     }
     let keep: BooleanArray = seqs.values().iter().map(|seq| Some(inside(seq))).collect();
     filter_record_batch(&batch, &keep).or_fail(Kind::Bug, || "filtering by seq")

@@ -36,7 +36,8 @@ impl Rewrite {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        self.adds.extend(self.table.write(rows).await?);
+        self.adds
+            .extend(self.table.write(rows).await?.into_iter().map(|file| file.add));
         self.rows += rows.num_rows() as u64;
         Ok(())
     }

@@ -31,6 +31,14 @@ const STRING_STATS_MAX: usize = 64;
 /// Hive's directory for a null partition value.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
+/// A data file that no commit has added yet.
+pub(super) struct Written {
+    /// What adds it.
+    pub(super) add: Add,
+    /// Its rows, partition columns included.
+    pub(super) rows: RecordBatch,
+}
+
 /// How a table's rows become files.
 pub(super) struct Layout {
     file_schema: SchemaRef,
@@ -73,35 +81,36 @@ impl Layout {
         })
     }
 
-    /// Writes `batch` as one file per partition value it holds. Returns an `add` per file, not yet committed.
+    /// Writes `batch` as one file per partition value it holds.
     pub(super) async fn write(
         &self,
         store: &dyn ObjectStore,
         batch: &RecordBatch,
         now_ms: i64,
         data_change: bool,
-    ) -> Result<Vec<Add>> {
-        let mut adds = Vec::new();
+    ) -> Result<Vec<Written>> {
+        let mut written = Vec::new();
         for (values, rows) in self.split(batch)? {
-            let rows = self.file_rows(&rows)?;
-            let bytes = self.encode(&rows)?;
+            let stored = self.file_rows(&rows)?;
+            let bytes = self.encode(&stored)?;
             let path = self.path(&values);
             let size = bytes.len();
             store
                 .put(&location(&path), bytes.into())
                 .await
                 .or_fail(Kind::Unavailable, || format!("writing the data file {path}"))?;
-            adds.push(Add {
+            let add = Add {
                 path,
                 partition_values: self.partition_by.iter().cloned().zip(values).collect(),
                 size: i64::try_from(size).unwrap_or(i64::MAX),
                 modification_time: now_ms,
                 data_change,
-                stats: Some(stats(&rows).to_string()),
+                stats: Some(stats(&stored).to_string()),
                 ..Default::default()
-            });
+            };
+            written.push(Written { add, rows });
         }
-        Ok(adds)
+        Ok(written)
     }
 
     fn encode(&self, rows: &RecordBatch) -> Result<Vec<u8>> {

@@ -133,6 +133,28 @@ impl BronzeBuilder {
         }
     }
 
+    /// An empty builder with room for as much as this one holds: the next batch is mostly as large, and a buffer that
+    /// grows is copied each time it doubles.
+    fn successor(&self) -> Self {
+        let rows = self.rows();
+        let text = |column: &StringBuilder| StringBuilder::with_capacity(rows, column.values_slice().len());
+        let binary = |column: &BinaryBuilder| BinaryBuilder::with_capacity(rows, column.values_slice().len());
+        Self {
+            seq: Int64Builder::with_capacity(rows),
+            kind: text(&self.kind),
+            topic: text(&self.topic),
+            partition: Int32Builder::with_capacity(rows),
+            offset: Int64Builder::with_capacity(rows),
+            timestamp: TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            timestamp_type: text(&self.timestamp_type),
+            key: binary(&self.key),
+            value: binary(&self.value),
+            ingested_at: TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            ingest_date: Date32Builder::with_capacity(rows),
+            ..Self::new(self.next_seq)
+        }
+    }
+
     /// Rows collected so far.
     pub fn rows(&self) -> usize {
         self.seq.values_slice().len()
@@ -197,20 +219,21 @@ impl BronzeBuilder {
         if self.rows() == 0 {
             return Ok(None);
         }
-        self.bytes = 0;
+        let successor = self.successor();
+        let mut full = std::mem::replace(self, successor);
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.seq.finish()),
-            Arc::new(self.kind.finish()),
-            Arc::new(self.topic.finish()),
-            Arc::new(self.partition.finish()),
-            Arc::new(self.offset.finish()),
-            Arc::new(self.timestamp.finish()),
-            Arc::new(self.timestamp_type.finish()),
-            Arc::new(self.key.finish()),
-            Arc::new(self.value.finish()),
-            Arc::new(self.headers.finish()),
-            Arc::new(self.ingested_at.finish()),
-            Arc::new(self.ingest_date.finish()),
+            Arc::new(full.seq.finish()),
+            Arc::new(full.kind.finish()),
+            Arc::new(full.topic.finish()),
+            Arc::new(full.partition.finish()),
+            Arc::new(full.offset.finish()),
+            Arc::new(full.timestamp.finish()),
+            Arc::new(full.timestamp_type.finish()),
+            Arc::new(full.key.finish()),
+            Arc::new(full.value.finish()),
+            Arc::new(full.headers.finish()),
+            Arc::new(full.ingested_at.finish()),
+            Arc::new(full.ingest_date.finish()),
         ];
         RecordBatch::try_new(schema(), columns)
             .map(Some)

@@ -20,13 +20,50 @@ pub struct Partition {
 }
 
 /// Event time per partition, and the watermark that follows. Small: its JSON rides in each silver commit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Watermarks {
-    /// By `topic/partition`.
-    partitions: BTreeMap<String, Partition>,
+    /// By `topic/partition`, ascending.
+    partitions: Vec<(String, Partition)>,
     /// The watermark; none: there is none yet.
     current: Option<i64>,
+    /// Where the partition of the last record is: its neighbours are mostly of the same.
+    last: usize,
 }
+
+/// As JSON.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    partitions: BTreeMap<String, Partition>,
+    current: Option<i64>,
+}
+
+impl From<Watermarks> for Written {
+    fn from(marks: Watermarks) -> Self {
+        Self {
+            partitions: marks.partitions.into_iter().collect(),
+            current: marks.current,
+        }
+    }
+}
+
+impl From<Written> for Watermarks {
+    fn from(written: Written) -> Self {
+        Self {
+            partitions: written.partitions.into_iter().collect(),
+            current: written.current,
+            last: 0,
+        }
+    }
+}
+
+impl PartialEq for Watermarks {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.partitions, self.current) == (&other.partitions, other.current)
+    }
+}
+
+impl Eq for Watermarks {}
 
 impl Watermarks {
     /// The watermark in UTC microseconds; [`END_OF_TIME`] after the end of the input, none before there is one.
@@ -34,30 +71,20 @@ impl Watermarks {
         self.current
     }
 
-    /// The partitions known so far, by `topic/partition`.
-    pub fn partitions(&self) -> &BTreeMap<String, Partition> {
+    /// The partitions known so far, by `topic/partition`, ascending.
+    pub fn partitions(&self) -> &[(String, Partition)] {
         &self.partitions
     }
 
     /// A record of the partition came, whatever its fate: the partition is active.
     pub fn record_seen(&mut self, partition: &str) {
         // More active partitions never raise a minimum, so the watermark stays as it is.
-        match self.partitions.get_mut(partition) {
-            Some(known) => known.idle = false,
-            None => {
-                self.partitions.insert(partition.to_owned(), Partition::default());
-            }
-        }
+        self.known(partition).idle = false;
     }
 
     /// A row of the partition was accepted.
     pub fn accepted(&mut self, partition: &str, event_time: i64) {
-        if !self.partitions.contains_key(partition) {
-            self.record_seen(partition);
-        }
-        let Some(known) = self.partitions.get_mut(partition) else {
-            return;
-        };
+        let known = self.known(partition);
         known.idle = false;
         let before = known.max;
         if before.is_some_and(|before| before >= event_time) {
@@ -77,7 +104,7 @@ impl Watermarks {
         }
         for (names, idle) in [(&tick.active, false), (&tick.idle, true)] {
             for name in names {
-                self.partitions.entry(name.clone()).or_default().idle = idle;
+                self.known(name).idle = idle;
             }
         }
         self.advance();
@@ -91,8 +118,24 @@ impl Watermarks {
         }
     }
 
+    /// What is known of the partition, which is made known where it is not.
+    #[expect(clippy::indexing_slicing, reason = "the place was just found or filled")]
+    fn known(&mut self, name: &str) -> &mut Partition {
+        let same = self.partitions.get(self.last).is_some_and(|(last, _)| last == name);
+        if !same {
+            let place = self.partitions.binary_search_by(|(known, _)| known.as_str().cmp(name));
+            self.last = place.unwrap_or_else(|place| {
+                self.partitions.insert(place, (name.to_owned(), Partition::default()));
+                place
+            });
+        }
+        let (_, known) = &mut self.partitions[self.last];
+        known
+    }
+
     fn advance(&mut self) {
-        let mut active = self.partitions.values().filter(|partition| !partition.idle).peekable();
+        let all = self.partitions.iter().map(|(_, partition)| partition);
+        let mut active = all.filter(|partition| !partition.idle).peekable();
         let candidate = if active.peek().is_none() {
             self.latest()
         } else {
@@ -103,7 +146,7 @@ impl Watermarks {
     }
 
     fn latest(&self) -> Option<i64> {
-        self.partitions.values().filter_map(|partition| partition.max).max()
+        self.partitions.iter().filter_map(|(_, partition)| partition.max).max()
     }
 
     fn raise(&mut self, candidate: Option<i64>) {

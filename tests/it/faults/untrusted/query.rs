@@ -193,7 +193,8 @@ fn a_query_ends_in_time_and_within_its_memory() {
             "not done after 1 s",
         ),
         (
-            "select count(distinct value) from generate_series(1, 100000000)",
+            // In another order than the series', or its order makes it a query that needs no memory.
+            "select count(distinct value * 7919 % 100000007) from generate_series(1, 100000000)",
             &small,
             "--memory-mib",
         ),
