@@ -64,7 +64,7 @@ fn key(number: u64) -> Key {
 
 /// The numbers of a batch's keys: new ones from `next` on, and duplicates.
 fn batch(next: u64) -> Vec<u64> {
-    let row = |row: u64| match next > 0 && row % DUPLICATE_EVERY == 0 {
+    let row = |row: u64| match next > 0 && row.is_multiple_of(DUPLICATE_EVERY) {
         true => key(next + row) as u64 % next,
         false => next + row - row.div_ceil(DUPLICATE_EVERY) * u64::from(next > 0),
     };

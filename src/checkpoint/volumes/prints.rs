@@ -8,11 +8,11 @@
 
 use std::ops::Range;
 
-/// Keys of a bucket on average: 2 + 4 / 16 bytes of memory a key.
-const BUCKET_KEYS: usize = 16;
-/// Prints compared at once, whatever the bucket holds: no branch depends on what is compared. One bucket in ten
-/// thousand has more.
-pub(super) const WINDOW: usize = 32;
+/// Keys of a bucket on average: 2 + 4 / 8 bytes of memory a key.
+const BUCKET_KEYS: usize = 8;
+/// Prints compared at once, whatever the bucket holds: no branch depends on what is compared. One bucket in three
+/// hundred has more.
+pub(super) const WINDOW: usize = 16;
 
 /// A key as far as prints go.
 #[derive(Debug, Clone, Copy)]
