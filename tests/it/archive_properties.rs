@@ -192,15 +192,13 @@ fn a_key_is_forgotten_with_its_latest_row_though_an_earlier_one_is_archived() {
         Act::Step(others(16)),
         Act::Step(vec![(2, 0, 35)]),
     ]);
-    for chunk in [1, 3, 100] {
-        for after in [Act::Rest, Act::Restart] {
+    // Alone in its volume, too, which is all forgotten then.
+    for (lot, fan_out) in [(2, 2), (1, 2), (1, 100)] {
+        for (chunk, after) in [(1, Act::Rest), (1, Act::Restart), (3, Act::Rest), (100, Act::Restart)] {
             let mut acts = rows.clone();
-            acts.extend([
-                Act::Adopt(Some(100), chunk),
-                after,
-                Act::Step(vec![(1, 0, 0), (1, 0, 0)]),
-            ]);
-            check(&acts, Shape { lot: 2, fan_out: 2 }, Some(10));
+            let step = Act::Step(vec![(1, 0, 0), (1, 0, 0)]);
+            acts.extend([Act::Adopt(Some(100), chunk), after, step]);
+            check(&acts, Shape { lot, fan_out }, Some(10));
         }
     }
 }
