@@ -9,6 +9,7 @@ use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use super::snapshot::{self, Entry, Header, Identity, Refused};
+use super::volumes::Named;
 use crate::error::{Context, Error, Kind, Result};
 
 const PREFIX: &str = "silver-";
@@ -65,7 +66,7 @@ impl Folder {
     /// # Errors
     /// Why it is not to be used; what was taken is void then.
     pub fn load(&self, found: &Found, identity: &Identity, take: impl FnMut(Entry)) -> Result<Header, Refused> {
-        let (file, length) = open(&found.path)?;
+        let (file, length) = open_plain(&found.path)?;
         let header = snapshot::read(BufReader::with_capacity(READ_BYTES, file), length, identity, take)?;
         if header.position != found.position {
             return Err(Refused::Damaged("its position is not the one in its name"));
@@ -78,7 +79,7 @@ impl Folder {
     /// # Errors
     /// Why it is not to be used.
     pub fn header(&self, found: &Found, identity: &Identity) -> Result<Header, Refused> {
-        let (file, length) = open(&found.path)?;
+        let (file, length) = open_plain(&found.path)?;
         let header = snapshot::read_header(file, length)?;
         header.identity.require(identity)?;
         Ok(header)
@@ -141,14 +142,29 @@ impl Folder {
         Ok(())
     }
 
+    /// The volumes that snapshots here name, whosever they are.
+    pub(super) fn named(&self) -> Vec<Named> {
+        let header = |found: Found| {
+            let (file, length) = open_plain(&found.path).ok()?;
+            snapshot::read_header(BufReader::new(file), length).ok()
+        };
+        let headers = self.snapshots().into_iter().filter_map(header);
+        headers.flat_map(|header| header.volumes).collect()
+    }
+
     /// Deletes what a process that died left half written.
     fn sweep(&self) {
+        let is_ours = |name: &str| name.strip_prefix('.').is_some_and(|name| name.starts_with(PREFIX));
+        self.delete(is_ours);
+    }
+
+    /// Deletes the files of these names.
+    pub(super) fn delete(&self, of_no_use: impl Fn(&str) -> bool) {
         let Ok(listed) = fs::read_dir(&self.path) else {
             return;
         };
         for path in listed.flatten().map(|entry| entry.path()) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with('.') && name.get(1..).is_some_and(|name| name.starts_with(PREFIX)) {
+            if path.file_name().and_then(|name| name.to_str()).is_some_and(&of_no_use) {
                 // One that stays is in nobody's way: nothing reads it.
                 let _ = remove(&path);
             }
@@ -174,7 +190,7 @@ impl Folder {
 }
 
 /// Opens what must be a plain file: a pipe under this name would let its reader wait for ever.
-fn open(path: &Path) -> Result<(File, u64), Refused> {
+pub(super) fn open_plain(path: &Path) -> Result<(File, u64), Refused> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(Refused::NoSnapshot);
     }
@@ -192,15 +208,15 @@ fn write_unfinished(path: &Path, header: &Header, entries: impl Iterator<Item = 
 }
 
 /// A new file that only its owner may read or write: keys are hashes, but of someone's data.
-fn private_file(path: &Path) -> io::Result<File> {
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
 }
 
-fn private_directory(path: &Path) -> io::Result<()> {
+pub(super) fn private_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

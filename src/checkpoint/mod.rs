@@ -4,21 +4,24 @@
 //! pipeline, lake, definition or replay, or from the future is refused with the reason and the state is rebuilt from
 //! the tables; nothing of a refused file is used. Writing changes no row, and a failure to write stops nothing.
 //!
-//! `checkpoints/<pipeline>/silver-<position>.snapshot` holds silver's accepted keys at a position ([`snapshot`] has
-//! the format, [`Folder`] the order in which files come and go); `positions-<layer>.json` says where a layer stands,
-//! for people only.
+//! `checkpoints/<pipeline>/silver-<position>.snapshot` holds silver's accepted keys at a position: the recent ones, and
+//! the names of the `silver-<stamp>.volume` that hold the older ones ([`snapshot`] has the format, [`volumes`] theirs,
+//! [`Folder`] the order in which snapshots come and go). `positions-<layer>.json` says where a layer stands, for people
+//! only.
 
 mod files;
 mod positions;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod volumes;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use files::{Folder, Found};
 pub use positions::TablePosition;
+pub use volumes::{Shape, Volumes};
 
 /// Bronze rows after which silver's state is saved again.
 pub const ROWS: i64 = 1_000_000;
@@ -30,12 +33,17 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub struct Checkpoints {
     root: Option<PathBuf>,
     rows: i64,
+    shape: Shape,
 }
 
 impl Checkpoints {
     /// None are kept: each start rebuilds state from the tables.
     pub fn off() -> Self {
-        Self { root: None, rows: ROWS }
+        Self {
+            root: None,
+            rows: ROWS,
+            shape: Shape::default(),
+        }
     }
 
     /// Kept under `root`, a local directory that is made when something is written.
@@ -43,6 +51,7 @@ impl Checkpoints {
         Self {
             root: Some(root),
             rows: ROWS,
+            shape: Shape::default(),
         }
     }
 
@@ -53,16 +62,28 @@ impl Checkpoints {
         self
     }
 
+    /// The same, with older keys laid into volumes of this shape.
+    #[must_use]
+    pub fn shaped(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
+    }
+
+    /// How older keys are laid into volumes.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
     /// The folder of one pipeline; none where none are kept.
     pub fn of(&self, pipeline: &str) -> Option<Folder> {
         let root = self.root.as_ref()?;
         Some(Folder::new(root.join(pipeline)))
     }
 
-    /// Whether a snapshot is due `rows` bronze rows and `elapsed` time after the last one, of `keys` keys now.
+    /// Whether a snapshot is due `rows` bronze rows and `elapsed` time after the last one, of `keys` recent keys now.
     ///
-    /// A snapshot is as long as all keys, so it waits for half as many rows: whatever the history, writing costs a
-    /// bounded number of bytes per row.
+    /// A snapshot is as long as the recent keys, so it waits for half as many rows: also where they cannot be put into
+    /// a volume, writing costs a bounded number of bytes per row.
     pub fn due(&self, rows: i64, keys: usize, elapsed: Duration) -> bool {
         let keys = i64::try_from(keys).unwrap_or(i64::MAX);
         rows >= self.rows.max(keys / 2) || (elapsed >= PATIENCE && rows >= (self.rows / 10).max(keys / 10).max(1))

@@ -1,4 +1,4 @@
-//! The format of a snapshot of silver's accepted keys.
+//! The format of a snapshot of silver's accepted keys: the recent ones, and which volumes hold the older ones.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | 4 | length of the header |
 //! | n | the header, JSON: [`Header`] |
 //! | 16 | XXH3-128 of everything before |
-//! | 32 per key | the key, its row's seq, its row's event time in UTC microseconds |
+//! | 32 per recent key | the key, its row's seq, its row's event time in UTC microseconds |
 //! | 16 | XXH3-128 of everything before |
 //!
 //! Numbers are little-endian. The sums detect accidents: torn writes, bad disks, wrong tools. They are no signature:
@@ -18,14 +18,16 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 use twox_hash::xxhash3_128::Hasher;
 
+use super::volumes::Named;
+
 /// The version that this program reads and writes. Another layout, or another encoding of keys, needs another.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"mdlnsnap";
 /// Before the header: magic, version, length.
 const FRONT_BYTES: u64 = 16;
 const SUM_BYTES: u64 = 16;
-const ENTRY_BYTES: u64 = 32;
+pub(super) const ENTRY_BYTES: u64 = 32;
 /// Far above any header: the definition is in it by fingerprint only.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// Keys written or read at once.
@@ -61,8 +63,10 @@ pub struct Header {
     pub mark: String,
     /// Rows of the silver table at that version.
     pub rows: u64,
-    /// Keys that follow.
+    /// Keys that follow: the recent ones.
     pub keys: u64,
+    /// Where the older keys are, from the oldest volume to the newest.
+    pub volumes: Vec<Named>,
     /// When it was written, RFC 3339, for people.
     pub written_at: String,
 }
@@ -112,6 +116,14 @@ pub enum Refused {
     /// Sound and ours, but the table has another history.
     #[error("{0}")]
     Stale(String),
+    /// Sound and ours, but a volume that it names is not what it says.
+    #[error("its volume {file}: {why}")]
+    Volume {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: Box<Refused>,
+    },
     /// The file system does not give it.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -260,9 +272,7 @@ impl<W: Write> KeysWriter<W> {
         let mut buffer = Vec::with_capacity(chunk);
         let mut count = 0;
         for entry in entries {
-            buffer.extend_from_slice(&entry.key.to_le_bytes());
-            buffer.extend_from_slice(&entry.seq.to_le_bytes());
-            buffer.extend_from_slice(&entry.event_time.to_le_bytes());
+            put_entry(&mut buffer, &entry);
             count += 1;
             if buffer.len() >= chunk {
                 self.put(&buffer)?;
@@ -333,7 +343,15 @@ impl<R: Read> Summed<R> {
     }
 }
 
-fn entry(bytes: &[u8]) -> Option<Entry> {
+/// Appends the bytes of an entry.
+pub(super) fn put_entry(buffer: &mut Vec<u8>, entry: &Entry) {
+    buffer.extend_from_slice(&entry.key.to_le_bytes());
+    buffer.extend_from_slice(&entry.seq.to_le_bytes());
+    buffer.extend_from_slice(&entry.event_time.to_le_bytes());
+}
+
+/// The entry that `bytes` begin with.
+pub(super) fn entry(bytes: &[u8]) -> Option<Entry> {
     let (key, rest) = bytes.split_first_chunk()?;
     let (seq, rest) = rest.split_first_chunk()?;
     Some(Entry {

@@ -36,6 +36,7 @@ fn snapshot(position: i64, keys: u64) -> Snapshot {
             mark: "0123".to_owned(),
             rows: keys,
             keys,
+            volumes: Vec::new(),
             written_at: "2026-01-01T00:00:00.000000Z".to_owned(),
         },
         entries: entries(keys),
@@ -144,7 +145,7 @@ fn another_format_and_another_identity_are_named() {
     newer[8..12].copy_from_slice(&(FORMAT + 1).to_le_bytes());
     assert_eq!(
         decode(&newer, &identity()).unwrap_err().to_string(),
-        "it is of format 2; this medallion reads format 1"
+        "it is of format 3; this medallion reads format 2"
     );
     let other = |change: fn(&mut Identity)| {
         let mut wanted = identity();

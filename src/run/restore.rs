@@ -6,13 +6,14 @@
 
 use std::time::Instant;
 
+use super::archive::VolumeArchive;
 use super::recover::{remember, silver_watermarks};
 use crate::checkpoint::snapshot::{Entry, Header, Identity, Refused};
-use crate::checkpoint::{Checkpoints, Folder, Found};
+use crate::checkpoint::{Checkpoints, Folder, Found, Volumes};
 use crate::clock::{Micros, rfc3339};
 use crate::definition::Silver;
 use crate::error::{Error, Kind, Result};
-use crate::layer::silver::{First, Plan, State};
+use crate::layer::silver::{Dedupe, First, Plan, State, Watermarks};
 use crate::metrics;
 use crate::table::{Reader, Table};
 
@@ -63,6 +64,8 @@ pub struct Keeper {
     folder: Option<Folder>,
     identity: Identity,
     how: How,
+    /// The older keys of the state.
+    archive: Option<VolumeArchive>,
     /// The position of the newest snapshot that is sound, 0 where there is none.
     saved: i64,
     /// The position of the last attempt: a disk that is full is not tried at each step.
@@ -86,6 +89,7 @@ impl Keeper {
             checkpoints: checkpoints.clone(),
             identity,
             how: How::Tables,
+            archive: None,
             saved: 0,
             tried: 0,
             tried_at: Instant::now(),
@@ -95,13 +99,11 @@ impl Keeper {
         let info = tables.table.info();
         let watermarks =
             silver_watermarks(tables.definition, tables.position, info, tables.silver, tables.bronze).await?;
-        let mut state = State {
-            watermarks,
-            ..State::default()
+        keeper.sweep();
+        let state = match keeper.take_snapshot(tables, &watermarks).await? {
+            Some(state) => state,
+            None => keeper.rebuild(tables, watermarks).await?,
         };
-        if !keeper.take_snapshot(tables, &mut state).await? {
-            remember(tables.plan, tables.silver, 0, tables.position, &mut state).await?;
-        }
         if tables.position > 0 {
             metrics::state_restored(&keeper.identity.pipeline, keeper.how.word());
             tracing::info!(
@@ -132,19 +134,56 @@ impl Keeper {
         self.rows = self.rows.map(|before| before + rows);
     }
 
-    /// Takes the newest snapshot that is sound; false leaves the state as it was.
-    async fn take_snapshot(&mut self, tables: &Tables<'_>, state: &mut State) -> Result<bool> {
+    /// The state from the tables alone.
+    async fn rebuild(&mut self, tables: &Tables<'_>, watermarks: Watermarks) -> Result<State> {
+        let volumes = self
+            .folder
+            .as_ref()
+            .map(|folder| Volumes::new(folder, self.checkpoints.shape()));
+        self.archive = volumes.map(|volumes| self.archive_of(volumes));
+        let mut state = State {
+            watermarks,
+            // Without a place for files all keys stay in memory.
+            dedupe: self
+                .archive
+                .as_ref()
+                .map_or_else(Dedupe::default, |archive| self.dedupe_over(archive)),
+        };
+        remember(tables.plan, tables.silver, 0, tables.position, &mut state).await?;
+        Ok(state)
+    }
+
+    fn archive_of(&self, volumes: Volumes) -> VolumeArchive {
+        VolumeArchive::new(&self.identity.pipeline, volumes)
+    }
+
+    fn dedupe_over(&self, archive: &VolumeArchive) -> Dedupe {
+        Dedupe::over(Box::new(archive.clone()), self.checkpoints.shape().lot)
+    }
+
+    /// Deletes volumes that neither a snapshot nor the state needs.
+    fn sweep(&self) {
+        if let Some(folder) = &self.folder {
+            match &self.archive {
+                Some(archive) => archive.volumes().sweep(folder),
+                None => Volumes::new(folder, self.checkpoints.shape()).sweep(folder),
+            }
+        }
+    }
+
+    /// The state from the newest snapshot that is sound, and the rows after it.
+    async fn take_snapshot(&mut self, tables: &Tables<'_>, watermarks: &Watermarks) -> Result<Option<State>> {
         let Some(folder) = self.folder.clone() else {
-            return Ok(false);
+            return Ok(None);
         };
         for (age, found) in folder.snapshots().into_iter().enumerate() {
-            match self.read(&folder, &found, tables, state).await? {
-                Ok(taken) => {
-                    *state = taken;
+            match self.read(&folder, &found, tables, watermarks).await? {
+                Ok((archive, state)) => {
+                    self.archive = Some(archive);
                     self.saved = found.position;
                     self.tried = found.position;
                     self.how = if age == 0 { How::Snapshot } else { How::Previous };
-                    return Ok(true);
+                    return Ok(Some(state));
                 }
                 Err(refused) => {
                     let pipeline = self.identity.pipeline.as_str();
@@ -153,7 +192,7 @@ impl Keeper {
                 }
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The state from one snapshot and the rows after it.
@@ -162,8 +201,8 @@ impl Keeper {
         folder: &Folder,
         found: &Found,
         tables: &Tables<'_>,
-        before: &State,
-    ) -> Result<Result<State, Refused>> {
+        watermarks: &Watermarks,
+    ) -> Result<Result<(VolumeArchive, State), Refused>> {
         // The header first: it is short, and says of most files that are of no use that they are.
         let header = match folder.header(found, &self.identity) {
             Ok(header) => header,
@@ -172,15 +211,14 @@ impl Keeper {
         if let Some(stale) = self.left_behind(&header, tables).await? {
             return Ok(Err(stale));
         }
-        let mut state = before.clone();
-        if tables
-            .definition
-            .dedupe
-            .as_ref()
-            .is_some_and(|dedupe| dedupe.within.is_none())
-        {
-            state.dedupe.reserve(usize::try_from(header.keys).unwrap_or(0));
-        }
+        let archive = match Volumes::open(folder, self.checkpoints.shape(), &header.volumes) {
+            Ok(volumes) => self.archive_of(volumes),
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let mut state = State {
+            watermarks: watermarks.clone(),
+            dedupe: self.dedupe_over(&archive),
+        };
         let put_back = |entry: Entry| {
             let first = First {
                 seq: entry.seq,
@@ -200,7 +238,7 @@ impl Keeper {
                 header.rows, header.position, self.rows
             ))));
         }
-        Ok(Ok(state))
+        Ok(Ok((archive, state)))
     }
 
     /// Why the table's history is not the one that the snapshot was taken in, if it is not.
@@ -234,7 +272,10 @@ impl Keeper {
         let elapsed = self.tried_at.elapsed();
         let due = match last {
             true => self.checkpoints.worth(position - self.saved),
-            false => self.checkpoints.due(position - self.tried, state.dedupe.len(), elapsed),
+            false => {
+                let recent = state.dedupe.recent().len();
+                self.checkpoints.due(position - self.tried, recent, elapsed)
+            }
         };
         if !due {
             return;
@@ -245,6 +286,7 @@ impl Keeper {
         match self.save(&folder, state, table, position, now).await {
             Ok(()) => {
                 self.saved = position;
+                self.sweep();
                 let (keys, seconds) = (state.dedupe.len(), self.tried_at.elapsed().as_secs_f64());
                 tracing::info!(pipeline, position, keys, seconds, "silver's state is saved");
             }
@@ -267,10 +309,14 @@ impl Keeper {
                 .await?
                 .ok_or_else(|| unknown("what its newest commit was"))?,
             rows: self.rows.ok_or_else(|| unknown("how many rows the table has"))?,
-            keys: state.dedupe.len() as u64,
+            keys: state.dedupe.recent().len() as u64,
+            volumes: match &self.archive {
+                Some(archive) => archive.volumes().saved()?,
+                None => Vec::new(),
+            },
             written_at: rfc3339(now),
         };
-        let entries = state.dedupe.entries().map(|(key, first)| Entry {
+        let entries = state.dedupe.recent().map(|(key, first)| Entry {
             key,
             seq: first.seq,
             event_time: first.event_time,

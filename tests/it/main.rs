@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; clippy.toml excuses the tests themselves, not their helpers"
 )]
 
+mod archive_properties;
 mod bronze_ticks;
 mod faults;
 mod gold_properties;

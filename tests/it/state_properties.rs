@@ -30,12 +30,13 @@ fn saved(state: &State, position: usize) -> Vec<u8> {
         version: 0,
         mark: String::new(),
         rows: 0,
-        keys: state.dedupe.len() as u64,
+        keys: state.dedupe.recent().len() as u64,
+        volumes: Vec::new(),
         written_at: String::new(),
     };
     let entries = state
         .dedupe
-        .entries()
+        .recent()
         .map(|(key, First { seq, event_time })| Entry { key, seq, event_time });
     write_front(Vec::new(), &header).unwrap().finish(entries).unwrap()
 }

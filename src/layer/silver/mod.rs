@@ -26,7 +26,7 @@ mod watermarks;
 use arrow::array::RecordBatch;
 
 pub use decode::{MAX_DEPTH, MAX_PAYLOAD};
-pub use dedupe::{Dedupe, First};
+pub use dedupe::{Archive, Dedupe, First, Horizon};
 pub use fates::Fates;
 pub use key::Key;
 pub use plan::Plan;
@@ -46,7 +46,7 @@ pub struct Step {
 }
 
 /// What silver carries from step to step.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct State {
     /// Event time per partition; its JSON rides in each silver commit.
     pub watermarks: Watermarks,

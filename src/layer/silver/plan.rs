@@ -8,7 +8,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::candidates::Candidates;
 use super::decode::Decoder;
-use super::dedupe::{First, remembered};
+use super::dedupe::{First, Horizon};
 use super::evaluate::evaluate;
 use super::fates::Fates;
 use super::input::{Input, typed};
@@ -89,7 +89,8 @@ impl Plan {
     ///
     /// # Errors
     /// `Kind::Gate` where a rule halts: the error names rule, record and seq. `Kind::Damaged` where the batch is not
-    /// what bronze writes. In both the state is as before. `Kind::Bug` for a defect of ours; the state is then lost.
+    /// what bronze writes. In both the state is as before. `Kind::Unavailable` where archived keys cannot be read,
+    /// `Kind::Bug` for a defect of ours; the state is then lost.
     pub fn process(&mut self, bronze: &RecordBatch, references: &[Reference], state: &mut State) -> Result<Step> {
         if references.len() != self.definition.lookups.len() {
             let (wanted, found) = (self.definition.lookups.len(), references.len());
@@ -146,31 +147,32 @@ impl Plan {
         }
         let seqs = seqs.as_primitive::<Int64Type>().values();
         let times = times.as_primitive::<TimestampMicrosecondType>().values();
-        let watermark = state.watermarks.value();
+        let horizon = self.horizon(state);
+        state.dedupe.make_room(silver.num_rows(), horizon);
         for ((key, seq), event_time) in keys(&key_columns, silver.num_rows())?.into_iter().zip(seqs).zip(times) {
             let first = First {
                 seq: *seq,
                 event_time: *event_time,
             };
-            if remembered(&first, dedupe.within, watermark) {
-                state.dedupe.restore(key, first);
-            } else {
-                // An earlier definition may have accepted a second row of the key while its first is remembered by
-                // this one: the second has stood for it since.
-                state.dedupe.forget_before(key, *seq);
-            }
+            state.dedupe.restore(key, first, horizon);
         }
         Ok(())
     }
 
-    /// Puts keys of a snapshot back, in any order, before any rows: as [`Plan::remember`], for rows that were hashed
-    /// already.
+    /// Puts a recent key of a snapshot back, in any order, before any rows: as [`Plan::remember`], for rows that were
+    /// hashed already.
     pub fn recall(&self, key: Key, first: First, state: &mut State) {
-        let Some(dedupe) = &self.definition.dedupe else {
-            return;
-        };
-        if remembered(&first, dedupe.within, state.watermarks.value()) {
-            state.dedupe.restore(key, first);
+        if self.definition.dedupe.is_some() {
+            let horizon = self.horizon(state);
+            state.dedupe.restore(key, first, horizon);
+        }
+    }
+
+    /// How far back keys are remembered in this state.
+    pub(super) fn horizon(&self, state: &State) -> Horizon {
+        Horizon {
+            within: self.definition.dedupe.as_ref().and_then(|dedupe| dedupe.within),
+            watermark: state.watermarks.value(),
         }
     }
 

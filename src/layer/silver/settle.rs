@@ -3,7 +3,9 @@
 //! Everything that depends on earlier rows is here. A record that is rejected leaves no trace but one: its partition
 //! is active again.
 
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec;
 
 use arrow::array::{
     ArrayRef, AsArray, Date32Array, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
@@ -12,7 +14,7 @@ use arrow::compute::take;
 use arrow::datatypes::TimestampMicrosecondType;
 
 use super::candidates::Candidates;
-use super::dedupe::First;
+use super::dedupe::{First, Horizon};
 use super::fates::Fates;
 use super::input::{Input, Row};
 use super::key::{Key, keys};
@@ -36,6 +38,9 @@ pub(super) fn settle(
 ) -> Result<Step> {
     let mut pass = Pass::new(plan, candidates)?;
     pass.fates = fates;
+    let horizon = plan.horizon(state);
+    state.dedupe.make_room(pass.keys.len(), horizon);
+    pass.archived = state.dedupe.look_up(&pass.keys)?.into_iter().peekable();
     let mut ticks = input.ticks().iter().peekable();
     let mut next = candidates.rows().iter().enumerate().peekable();
     for (row, verdict) in verdicts.iter_mut().enumerate() {
@@ -66,6 +71,8 @@ struct Pass<'a> {
     candidates: &'a Candidates,
     times: &'a TimestampMicrosecondArray,
     keys: Vec<Key>,
+    /// Places of candidates whose key is archived, and its row.
+    archived: Peekable<vec::IntoIter<(usize, First)>>,
     accepted: Accepted,
     rejects: RejectsBuilder,
     fates: Fates,
@@ -103,6 +110,7 @@ impl<'a> Pass<'a> {
             candidates,
             times,
             keys,
+            archived: Vec::new().into_iter().peekable(),
             accepted: Accepted::default(),
             rejects: RejectsBuilder::new(),
             fates: Fates::default(),
@@ -119,6 +127,7 @@ impl<'a> Pass<'a> {
         state: &mut State,
     ) -> Option<Rejection> {
         let event_time = self.times.value(at);
+        let archived = self.archived.next_if(|(place, _)| *place == at);
         let definition = self.plan.definition();
         if let Some(max_ahead) = definition.max_ahead {
             // A file's record has no timestamp: it cannot be from after the moment it was read.
@@ -139,7 +148,12 @@ impl<'a> Pass<'a> {
                 seq: record.seq,
                 event_time,
             };
-            if let Err(first) = state.dedupe.admit(*key, row, dedupe.within, watermark) {
+            let horizon = Horizon {
+                within: dedupe.within,
+                watermark,
+            };
+            let archived = archived.map(|(_, first)| first);
+            if let Err(first) = state.dedupe.admit(*key, row, archived, horizon) {
                 return Some(self.duplicate(at, first.seq));
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use medallion::checkpoint::snapshot::{Header, Snapshot, decode, write_front};
-use medallion::checkpoint::{Checkpoints, Folder};
+use medallion::checkpoint::{Checkpoints, Folder, Shape};
 use medallion::definition::{CommitPolicy, Pipeline};
 use medallion::layer::silver::{Plan, rejects_schema};
 use medallion::run::restore::How;
@@ -48,6 +48,7 @@ pub struct Bed {
     pub after: Vec<InMemory>,
     /// The checkpoints, to be copied before anything is done to them.
     root: TempDir,
+    shape: Shape,
     /// The rows that silver has in the end without any checkpoints.
     pub wanted: Rows,
 }
@@ -55,6 +56,11 @@ pub struct Bed {
 impl Bed {
     /// Makes one. The second half of its input repeats the first, so that a state without its keys accepts twice.
     pub fn new() -> Self {
+        Self::shaped(Shape::default())
+    }
+
+    /// As [`Bed::new`], with older keys in volumes of this shape.
+    pub fn shaped(shape: Shape) -> Self {
         let project = Project::new(1_000, STEP);
         for events in [0..70, 35..90, 0..60] {
             project.events("a.ndjson", events);
@@ -62,7 +68,7 @@ impl Bed {
         let (lake, store) = memory_lake();
         project.run_layer(&lake, Some(Layer::Bronze)).unwrap();
         let root = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::at(root.path().to_owned()).every(1);
+        let checkpoints = Checkpoints::at(root.path().to_owned()).every(1).shaped(shape);
         let mut layer = open(&project, &lake, &checkpoints, &project.pipeline());
         assert_eq!(layer.keeper().how(), How::Tables);
         let mut after = Vec::new();
@@ -80,6 +86,7 @@ impl Bed {
             project,
             after,
             root,
+            shape,
             wanted,
         };
         assert_eq!(bed.copy().positions(), [3 * STEP as i64, 2 * STEP as i64]);
@@ -93,15 +100,14 @@ impl Bed {
 
     /// A copy of the checkpoints.
     pub fn copy(&self) -> Files {
-        let root = tempfile::tempdir().unwrap();
-        let files = Files { root };
+        let files = Files {
+            root: tempfile::tempdir().unwrap(),
+            shape: self.shape,
+        };
         fs::create_dir(files.folder().path()).unwrap();
-        for found in Checkpoints::at(self.root.path().to_owned())
-            .of(PIPELINE)
-            .unwrap()
-            .snapshots()
-        {
-            fs::copy(&found.path, files.folder().path().join(found.path.file_name().unwrap())).unwrap();
+        for found in fs::read_dir(self.root.path().join(PIPELINE)).unwrap() {
+            let found = found.unwrap();
+            fs::copy(found.path(), files.folder().path().join(found.file_name())).unwrap();
         }
         files
     }
@@ -123,6 +129,7 @@ impl Bed {
 /// Checkpoints to be spoilt.
 pub struct Files {
     root: TempDir,
+    shape: Shape,
 }
 
 impl Files {
@@ -130,11 +137,12 @@ impl Files {
     pub fn none() -> Self {
         Self {
             root: tempfile::tempdir().unwrap(),
+            shape: Shape::default(),
         }
     }
 
     pub fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::at(self.root.path().to_owned()).every(1)
+        Checkpoints::at(self.root.path().to_owned()).every(1).shaped(self.shape)
     }
 
     pub fn folder(&self) -> Folder {

@@ -4,3 +4,4 @@ mod bed;
 mod damage;
 mod history;
 mod runs;
+mod volumes;
