@@ -156,7 +156,7 @@ impl Scan {
         self.weights.push(Weight {
             low: span.low,
             high: span.high,
-            bytes: rows.columns().iter().map(|column| in_use(column)).sum(),
+            bytes: rows.columns().iter().map(in_use).sum(),
         });
         self.parts.push(rows);
         self.range.end = cut(&self.weights, &self.range, self.max_bytes);
