@@ -2,8 +2,8 @@
 # The fault suite in tiers: scripts/faults.sh [quick|full|hour|soak]
 #   quick  under 2 minutes: a sample of every enumeration; part of `cargo test`
 #   full   under 10 minutes: every storage call, every kill point and its pairs
-#   hour   every variant of everything, and 20 minutes of random kills on a real broker
-#   soak   the same with hours of random kills: scripts/faults.sh soak [seconds, default 4 hours]
+#   hour   several times as many, others by another MEDALLION_SEED, and 20 minutes of random kills on a real broker
+#   soak   every variant of every call, every pair of kills, and hours of random kills: scripts/faults.sh soak [seconds]
 # Replays: MEDALLION_SEED=N as a failure prints it. Build time is not counted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use super::kill_case::{Family, Shot, Start, again, each};
 use crate::support::command::call;
 use crate::support::rows::rows;
-use crate::support::tier::{pick, seed};
+use crate::support::tier::{pick, seed, whole};
 
 /// Later passings: another table, or amid the work. Of a replay's swaps each is one: rejects, silver, late, gold.
 const LATER: [(&str, &[u32]); 31] = [
@@ -74,7 +74,7 @@ fn pairs() -> Vec<Pair> {
     let deep = later().flat_map(|one| firsts().map(move |two| Pair(one, two)));
     pairs.extend(deep.take(pick(0, 0, usize::MAX)));
     pairs.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed()));
-    pairs.truncate(pick(4, 50, usize::MAX));
+    pairs.truncate(whole(4, 50, 250, usize::MAX));
     pairs
 }
 

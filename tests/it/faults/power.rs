@@ -25,7 +25,7 @@ use crate::support::disk::{FailingSync, SimDisk, Telling};
 use crate::support::image::{Change, Forgets, Image};
 use crate::support::project::{Project, block};
 use crate::support::rows::{assert_same, rows};
-use crate::support::tier::pick;
+use crate::support::tier::{pick, whole};
 
 const ROOT: &str = "lake";
 /// 2100: later than any file of the test, so that the log cleanup takes all it may.
@@ -324,7 +324,7 @@ fn what_was_reported_as_done_outlives_a_power_cut_and_the_rest_is_done_again() {
         broken[0]
     );
     let different = cases.len();
-    let (done, wrong) = sampled(cases, pick(6, 60, usize::MAX), scenario.seed, |case| {
+    let (done, wrong) = sampled(cases, whole(6, 60, 250, usize::MAX), scenario.seed, |case| {
         let finished = scenario.finish(case.phase, &case.left, &journey.rows);
         finished.err().map(|error| format!("{}: {error}", case.when))
     });

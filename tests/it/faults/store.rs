@@ -14,7 +14,7 @@ use super::invariants::{Rows, Stage, check, same};
 use super::scenario::{Phase, Work, files, phases};
 use crate::support::faulty::{self, Fault, Faulty};
 use crate::support::project::{Project, block, lake_over};
-use crate::support::tier::{pick, seed};
+use crate::support::tier::{pick, seed, whole};
 
 /// The scenario, done once undisturbed.
 pub static PHASES: LazyLock<Vec<Phase>> = LazyLock::new(phases);
@@ -28,9 +28,9 @@ fn one_of(fault: Fault) -> usize {
         // Those that apply to few calls.
         Fault::Torn | Fault::LandsLate | Fault::LandsAfterDeath => pick(17, 3, 1),
         Fault::OwnExists | Fault::OwnPrecondition => pick(17, 3, 1),
-        Fault::StaleOnce | Fault::StaleOn => pick(59, 12, 1),
+        Fault::StaleOnce | Fault::StaleOn => whole(59, 12, 5, 1),
         // Other words for what is tried above, or other moments of the same death.
-        _ => pick(191, 89, 1),
+        _ => whole(191, 89, 23, 1),
     }
 }
 

@@ -61,7 +61,7 @@ fn cases(count: usize, phases: &[usize], faults: &[Fault]) -> Vec<Case> {
 #[test]
 fn a_fault_while_the_layers_run_at_once_over_a_slow_store_ends_honestly_and_is_finished() {
     let truthful: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| !fault.lies()).collect();
-    let cases = cases(pick(12, 80, 4_000), &[0, 1, 4], &truthful);
+    let cases = cases(pick(12, 80, 400), &[0, 1, 4], &truthful);
     println!("storage faults among layers at once: {} cases", cases.len());
     in_turns(cases, |case| {
         try_once(case).map_err(|why| format!("{}\n    {why}", case.told()))
@@ -106,7 +106,7 @@ fn a_running_pipeline_gets_over_a_fault_that_passes_without_being_started_again(
         Fault::TimedOut,
         Fault::CutShort,
     ];
-    let cases = cases(pick(4, 20, 600), &[0, 1], &passing);
+    let cases = cases(pick(4, 20, 80), &[0, 1], &passing);
     println!(
         "storage faults that a running pipeline gets over: {} cases",
         cases.len()

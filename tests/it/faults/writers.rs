@@ -31,7 +31,7 @@ type Made = (u64, i64, i64);
 
 #[test]
 fn however_many_writers_contend_the_log_is_one_chain_and_no_seq_comes_twice() {
-    let (writers, rounds) = pick((4, 20), (6, 120), (8, 1_500));
+    let (writers, rounds) = pick((4, 20), (6, 120), (8, 500));
     let (mut commits, mut fenced) = (0, 0);
     for round in 0..rounds {
         let (made, lost) = contend(seed().wrapping_add(round), writers);
@@ -135,7 +135,7 @@ fn write(lake: &Lake, seed: u64) -> (Vec<Made>, usize) {
 
 #[test]
 fn of_two_processes_on_one_s3_lake_one_at_least_stops_and_says_who_holds_the_table() {
-    let rounds = pick(1, 4, 40);
+    let rounds = pick(1, 4, 16);
     let server = Server::start(ConditionalPut::Kept);
     for round in 0..rounds {
         let project = Project::new(15, 20);

@@ -68,7 +68,7 @@ fn moments(count: usize) -> Vec<Moment> {
 #[test]
 fn a_process_on_s3_that_slept_through_a_takeover_loses_and_says_who_holds_the_table() {
     let server = Server::start(ConditionalPut::Kept);
-    let moments = moments(pick(3, 14, 150));
+    let moments = moments(pick(3, 14, 50));
     for (round, moment) in moments.iter().enumerate() {
         let when = format!("{moment:?}, MEDALLION_SEED={}", seed());
         let project = Project::new(15, 20);
@@ -135,7 +135,7 @@ fn ended_in_time(mut child: Child, when: &str) -> crate::support::command::Said 
 
 #[test]
 fn a_process_whose_lock_is_out_of_sight_loses_to_the_one_that_took_over_its_lake() {
-    let rounds = pick(2, 8, 100);
+    let rounds = pick(2, 8, 30);
     let mut dice = ChaCha8Rng::seed_from_u64(seed());
     for round in 0..rounds {
         let when = format!("round {round}, MEDALLION_SEED={}", seed());

@@ -58,7 +58,7 @@ fn shim() -> (TempDir, PathBuf) {
 #[test]
 fn whatever_call_the_disk_breaks_at_the_run_says_so_and_the_next_one_finishes() {
     let project = begun();
-    let per_call = tier::pick(2, 12, 60);
+    let per_call = tier::pick(2, 12, 24);
     let (mut cases, mut failed, mut begin) = (0, 0, 200);
     // What reads files, and what puts data files and entries of the log into place. Calls are counted per thread, and the
     // first ones are the loader's.
