@@ -61,7 +61,7 @@ fn a_sound_snapshot_is_used_and_a_wrong_one_would_show() {
 fn a_snapshot_cut_at_any_length_gives_way_to_the_one_before_it_or_to_the_tables() {
     let bed = Bed::new();
     let length = fs::metadata(bed.copy().newest()).unwrap().len() as usize;
-    let stride = tier::pick(331, 31, 1);
+    let stride = tier::pick(331, 31, 5);
     let began = Instant::now();
     let lengths: Vec<usize> = (0..length).rev().step_by(stride).chain([0]).collect();
     let count = lengths.len();
@@ -84,7 +84,7 @@ fn a_snapshot_cut_at_any_length_gives_way_to_the_one_before_it_or_to_the_tables(
 fn a_snapshot_with_any_bit_flipped_gives_way_to_the_one_before_it_or_to_the_tables() {
     let bed = Bed::new();
     let length = fs::metadata(bed.copy().newest()).unwrap().len() as usize;
-    let stride = tier::pick(331, 31, 1);
+    let stride = tier::pick(331, 31, 5);
     let began = Instant::now();
     let flips: Vec<(usize, usize)> = (0..length).step_by(stride).map(|at| (at, at % 8)).collect();
     let count = flips.len();
