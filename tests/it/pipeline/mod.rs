@@ -2,6 +2,7 @@
 
 mod command_line;
 mod fencing;
+mod handing_on;
 mod kills;
 mod layers;
 mod maintenance;
