@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The fault suite in tiers: scripts/faults.sh [quick|full|hour|soak]
 #   quick  under 2 minutes: a sample of every enumeration; part of `cargo test`
-#   full   under 10 minutes: every storage call, every kill point and its pairs
+#   full   under 10 minutes: every storage call, every kill point and some pairs
 #   hour   several times as many, others by another MEDALLION_SEED, and 20 minutes of random kills on a real broker
 #   soak   every variant of every call, every pair of kills, and hours of random kills: scripts/faults.sh soak [seconds]
 # Replays: MEDALLION_SEED=N as a failure prints it. Build time is not counted.

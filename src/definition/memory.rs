@@ -7,7 +7,7 @@
 
 use super::{Pipeline, SourceKind};
 
-/// What a run takes unless told otherwise.
+/// Bytes that rows on their way may take in a run unless told otherwise.
 pub const DEFAULT: u64 = 512 << 20;
 /// With less than this, steps would be so small that commits are all it does.
 pub const LEAST: u64 = 64 << 20;

@@ -216,12 +216,19 @@ impl Table {
             Some(rows) if rows.num_rows() > 0 => self.write(rows).await?,
             _ => Vec::new(),
         };
-        let adds = written.iter().map(|file| Action::Add(file.add.clone())).collect();
-        let version = self.commit("STREAMING UPDATE", adds, append.txns, append.info).await?;
+        let recent = self.lake.recent().clone();
+        let (mut adds, mut files) = (Vec::new(), Vec::new());
         for Written { add, rows } in written {
-            self.lake.recent().keep(&self.spec.path, &add.path, rows);
+            recent.keep(&self.spec.path, &add.path, rows);
+            files.push(add.path.clone());
+            adds.push(Action::Add(add));
         }
-        Ok(version)
+        let committed = self.commit("STREAMING UPDATE", adds, append.txns, append.info).await;
+        if committed.is_err() {
+            // Where it is there all the same, a reader takes the rows from the file.
+            files.iter().for_each(|file| recent.forget(&self.spec.path, file));
+        }
+        committed
     }
 
     /// Writes rows into new data files, which nobody sees before a commit adds them.

@@ -239,6 +239,7 @@ impl Reader {
                 Action::Add(add) => self.insert(add)?,
                 Action::Remove(remove) => {
                     rewritten |= remove.data_change;
+                    self.recent.forget(&self.path, &remove.path);
                     self.files.remove(&remove.path);
                 }
                 Action::Txn(txn) => {

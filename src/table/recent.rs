@@ -5,7 +5,8 @@
 //! log has told it of, and reads the file where its rows are not here.
 //!
 //! **Bounded:** what does not fit is not kept. The rows that wait longest are those needed next, so newer ones give
-//! way to them; rows that were taken give way to any.
+//! way to them; rows that were taken give way to any. Readers go forward, so rows older than what was taken were passed
+//! and count as taken, too: nothing stays that nobody comes for.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -21,6 +22,8 @@ struct Kept {
     /// Tables that somebody here reads on.
     wanted: HashSet<String>,
     files: HashMap<(String, String), Rows>,
+    /// How many were kept so far.
+    count: u64,
     bytes: usize,
     max_bytes: usize,
 }
@@ -28,6 +31,8 @@ struct Kept {
 struct Rows {
     rows: RecordBatch,
     bytes: usize,
+    /// When it was kept, by the count of all.
+    turn: u64,
     taken: bool,
 }
 
@@ -37,6 +42,7 @@ impl Recent {
         Self(Arc::new(Mutex::new(Kept {
             wanted: HashSet::new(),
             files: HashMap::new(),
+            count: 0,
             bytes: 0,
             max_bytes,
         })))
@@ -48,7 +54,7 @@ impl Recent {
     }
 
     /// Keeps the rows of a data file of the table at `table`, partition columns included, if somebody follows the
-    /// table and there is room.
+    /// table and there is room. To be called before the commit that adds the file: a reader may be past it right after.
     pub(super) fn keep(&self, table: &str, file: &str, rows: RecordBatch) {
         let bytes = rows.get_array_memory_size();
         let mut kept = self.kept();
@@ -60,18 +66,27 @@ impl Recent {
         }
         if kept.bytes + bytes <= kept.max_bytes {
             kept.bytes += bytes;
-            let taken = false;
-            kept.files
-                .insert((table.to_owned(), file.to_owned()), Rows { rows, bytes, taken });
+            kept.count += 1;
+            let entry = Rows {
+                rows,
+                bytes,
+                turn: kept.count,
+                taken: false,
+            };
+            kept.files.insert((table.to_owned(), file.to_owned()), entry);
         }
     }
 
     /// The rows of a data file, if they are here.
     pub(super) fn take(&self, table: &str, file: &str) -> Option<RecordBatch> {
         let mut kept = self.kept();
-        let found = kept.files.get_mut(&(table.to_owned(), file.to_owned()))?;
-        found.taken = true;
-        Some(found.rows.clone())
+        let found = kept.files.get(&(table.to_owned(), file.to_owned()))?;
+        let (rows, turn) = (found.rows.clone(), found.turn);
+        let passed = |at: &str, entry: &Rows| at == table && entry.turn <= turn;
+        for ((at, _), entry) in &mut kept.files {
+            entry.taken |= passed(at, entry);
+        }
+        Some(rows)
     }
 
     /// Nobody will ask for this file again.
@@ -128,6 +143,22 @@ mod tests {
         recent.keep("t", "d", rows(100));
         assert!(recent.take("t", "a").is_none(), "it was taken and gave way");
         assert!(recent.take("t", "b").is_some() && recent.take("t", "d").is_some());
+    }
+
+    #[test]
+    fn what_a_reader_passed_without_taking_it_makes_room_too() {
+        let recent = Recent::new(3 * rows(100).get_array_memory_size());
+        recent.want("t");
+        recent.want("other");
+        recent.keep("t", "passed", rows(100));
+        recent.keep("other", "a", rows(100));
+        recent.keep("t", "taken", rows(100));
+        assert!(recent.take("t", "taken").is_some());
+        for file in ["b", "c"] {
+            recent.keep("t", file, rows(100));
+        }
+        assert!(recent.take("t", "passed").is_none() && recent.take("t", "c").is_some());
+        assert!(recent.take("other", "a").is_some(), "another table's rows wait on");
     }
 
     #[test]
