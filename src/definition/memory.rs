@@ -1,9 +1,10 @@
 //! How the memory that a run may take is shared out: smaller steps instead of growth.
 //!
 //! Records take memory on their way: fetched and waiting in the Kafka client, as bronze's batch, handed on to silver, as
-//! silver's rows, handed on to gold. Each place has a bound in bytes, and together they fit the setting `memory`, beside
-//! what the program itself takes. What is *state* rather than on its way is not bounded here: keys remembered by
-//! silver, reference data, and open windows of gold, which are as many as the definitions make them.
+//! silver's rows, handed on to gold. Each place has a bound in bytes. By the default, they and what the program takes
+//! itself fit [`DEFAULT`]: `tests/it/faults/host/memory.rs` runs over 10 GiB of backlog in front of a slow store. With
+//! less, the program's own share counts for more. What is *state* rather than on its way is not bounded here: keys
+//! remembered by silver, reference data, and open windows of gold, which are as many as the definitions make them.
 
 use super::{Pipeline, SourceKind};
 
@@ -32,7 +33,7 @@ impl Share {
 
     /// Bytes of rows that one pipeline's layers may hand on to each other.
     pub fn handed_on(self) -> usize {
-        size(self.each / 4)
+        size(self.each / 8)
     }
 
     /// Lowers the pipeline's bounds until they fit; what is declared lower stays.
@@ -100,7 +101,7 @@ mod tests {
         }
         let share = Share::of(256 << 20, pipelines.len());
         pipelines.iter_mut().for_each(|pipeline| share.fit(pipeline));
-        assert_eq!(share.handed_on(), 32 << 20);
+        assert_eq!(share.handed_on(), 16 << 20);
         let bounds = |it: &Pipeline| (it.bronze.commit.max_bytes, it.silver.commit.max_bytes);
         assert_eq!(bounds(&pipelines[0]), (8 << 20, 16 << 20));
         assert_eq!(bounds(&pipelines[1]), (1000, 1000));

@@ -21,7 +21,7 @@ use crate::definition::settings::Durability;
 use crate::error::{Context, Error, Kind, Result};
 
 /// Bytes of rows handed from writers to readers in this process, unless told otherwise.
-const HANDED_ON: usize = 128 << 20;
+const HANDED_ON: usize = 64 << 20;
 
 /// The root of all tables and the store behind it.
 #[derive(Clone)]

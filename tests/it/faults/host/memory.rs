@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medallion::clock::Clock;
+use medallion::definition::memory;
+use medallion::run::{Options, run};
 use medallion::source::files::FileSource;
 use medallion::source::{POLL_BYTES, Positions, Record};
 use medallion::table::Lake;
@@ -19,8 +21,8 @@ use crate::support::interposed::Interposed;
 use crate::support::project::{Project, block};
 use crate::support::tier;
 
-/// What a run may take with the default commit policies, in bytes, less what dedupe keeps: one entry a key.
-const BUDGET: u64 = 512 << 20;
+/// What a process may take by the default of the setting `memory`, in bytes, less what dedupe keeps: one entry a key.
+const BUDGET: u64 = memory::DEFAULT;
 /// Puts wait this long, so that every layer has a backlog.
 const SLOW_PUT: Duration = Duration::from_millis(100);
 const CHILD: &str = "MEDALLION_BACKLOG_PROJECT";
@@ -99,8 +101,17 @@ fn runs_over_a_backlog_for_its_parent() {
     fs::create_dir_all(&lake).unwrap();
     let url = url::Url::from_directory_path(lake).unwrap();
     let store = Interposed::slow(Arc::new(LocalFileSystem::new()), SLOW_PUT);
-    let lake = Lake::with_store(url, store, Clock::system());
-    let summaries = project.run(&lake).unwrap();
+    let share = memory::Share::of(BUDGET, 1);
+    let lake = Lake::with_store(url, store, Clock::system()).handing_on(share.handed_on());
+    let mut pipeline = project.pipeline();
+    share.fit(&mut pipeline);
+    let options = Options {
+        layer: None,
+        once: true,
+        close_windows: true,
+        adopt: false,
+    };
+    let summaries = run(&project.components(&lake), &[pipeline], &options).unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: u64 = peak.trim().trim_end_matches(" kB").trim().parse().unwrap();
