@@ -25,13 +25,14 @@ mod watermarks;
 
 use arrow::array::RecordBatch;
 
-pub use decode::{MAX_DEPTH, MAX_PAYLOAD};
+pub use decode::{Decoder, Defect, MAX_DEPTH, MAX_PAYLOAD};
 pub use dedupe::{Archive, Dedupe, First, Horizon};
 pub use fates::Fates;
 pub use key::Key;
 pub use plan::Plan;
 pub use reference::Reference;
-pub use reject::{Reason, rejects_schema};
+pub use reject::{Reason, Rejection, rejects_schema};
+pub use rule::{Judgement, Rule, judge};
 pub use watermarks::{Partition, Watermarks};
 
 /// What one step gives to the two tables. Rows are in seq order in both.

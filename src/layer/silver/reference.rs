@@ -90,14 +90,20 @@ impl Reference {
         self.rows.is_empty()
     }
 
-    /// The matching row of each of the `rows` keys in `on`.
-    pub(super) fn find(&self, on: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
+    /// The matching row of each of the `rows` keys in `on`, the key columns in declared order.
+    ///
+    /// # Errors
+    /// `Kind::Bug` where a key column has a type that no table of ours stores.
+    pub fn find(&self, on: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
         let keys = keys(on, rows)?;
         Ok(keys.iter().map(|key| self.rows.get(key).copied()).collect())
     }
 
     /// The taken columns for rows found, null where none was.
-    pub(super) fn columns(&self, found: &[Option<u32>]) -> Result<Vec<ArrayRef>> {
+    ///
+    /// # Errors
+    /// `Kind::Bug` for a row that [`Reference::find`] did not give.
+    pub fn columns(&self, found: &[Option<u32>]) -> Result<Vec<ArrayRef>> {
         let indices = UInt32Array::from(found.to_vec());
         let column = |column: &ArrayRef| take(column, &indices, None);
         self.columns

@@ -64,13 +64,15 @@ impl Reason {
 
 /// The judgement on one record that is no row of silver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rejection {
-    pub(super) reason: Reason,
+pub struct Rejection {
+    /// The first step that refused it.
+    pub reason: Reason,
     /// Rules that did not pass, in declared order, those that only warn left out.
-    pub(super) rules: Vec<String>,
-    pub(super) detail: String,
+    pub rules: Vec<String>,
+    /// For people: what was expected, and what was found.
+    pub detail: String,
     /// The seq of the accepted row that it repeats.
-    pub(super) duplicate_of: Option<i64>,
+    pub duplicate_of: Option<i64>,
 }
 
 impl Rejection {

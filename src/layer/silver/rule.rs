@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 
 /// A rule ready to run.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub struct Rule {
     name: String,
     sql: String,
     expr: Arc<dyn PhysicalExpr>,
@@ -38,17 +38,21 @@ struct Failure {
 
 /// What the rules say of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Judgement {
+pub struct Judgement {
     /// Rows that do not pass, and why.
-    pub(super) rejections: BTreeMap<usize, Rejection>,
+    pub rejections: BTreeMap<usize, Rejection>,
     /// The first row that a rule stops the layer at: its place and the words for it.
-    pub(super) halt: Option<(usize, String)>,
+    pub halt: Option<(usize, String)>,
     /// Per rule: rows that did not pass it.
-    pub(super) failed: Vec<(String, u64)>,
+    pub failed: Vec<(String, u64)>,
 }
 
 impl Rule {
-    pub(super) fn compile(expect: &Expect, row: &Schema) -> Result<Self> {
+    /// Compiles an expectation over rows of the schema `row`.
+    ///
+    /// # Errors
+    /// `Kind::Definition` where its expression does not check.
+    pub fn compile(expect: &Expect, row: &Schema) -> Result<Self> {
         let reads = check_scalar(&expect.sql, row)
             .map(|found| found.reads)
             .unwrap_or_default();
@@ -84,7 +88,7 @@ pub(super) fn shown(column: &dyn Array, row: usize) -> String {
 ///
 /// # Errors
 /// `Kind::Bug` only: a rule that fails on a row is the row's failure.
-pub(super) fn judge(rules: &[Rule], batch: &RecordBatch) -> Result<Judgement> {
+pub fn judge(rules: &[Rule], batch: &RecordBatch) -> Result<Judgement> {
     let mut judgement = Judgement::default();
     let mut failures: BTreeMap<usize, Vec<Failure>> = BTreeMap::new();
     for (place, rule) in rules.iter().enumerate() {

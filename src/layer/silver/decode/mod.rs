@@ -32,23 +32,24 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Why a message is no event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Defect {
+pub struct Defect {
     /// [`Reason::Malformed`] or [`Reason::Schema`].
-    pub(super) reason: Reason,
+    pub reason: Reason,
     /// For people: the member and its value, or where parsing stopped.
-    pub(super) detail: String,
+    pub detail: String,
 }
 
 /// Turns payloads into the columns of a contract.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub struct Decoder {
     event: Event,
     columns: Vec<Column>,
     rows: usize,
 }
 
 impl Decoder {
-    pub(super) fn new(contract: &Contract) -> Self {
+    /// A decoder of the events of `contract`, without rows.
+    pub fn new(contract: &Contract) -> Self {
         Self {
             event: Event::new(contract),
             columns: contract.fields.iter().map(|field| Column::new(field.kind)).collect(),
@@ -60,7 +61,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The payload's defect; the columns are as before.
-    pub(super) fn decode(&mut self, payload: Option<&[u8]>) -> Result<(), Defect> {
+    pub fn decode(&mut self, payload: Option<&[u8]>) -> Result<(), Defect> {
         let judged = text(payload).and_then(|text| self.event.read(text, &mut self.columns, self.rows));
         match judged {
             Ok(()) => self.rows += 1,
@@ -70,7 +71,7 @@ impl Decoder {
     }
 
     /// The columns of all rows since the last call, in the contract's order.
-    pub(super) fn finish(&mut self) -> crate::error::Result<Vec<ArrayRef>> {
+    pub fn finish(&mut self) -> crate::error::Result<Vec<ArrayRef>> {
         self.rows = 0;
         self.columns.iter_mut().map(Column::finish).collect()
     }
