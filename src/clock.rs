@@ -1,11 +1,12 @@
-//! The only place that reads the wall clock.
+//! The only place that reads the wall clock and the clock of the CPU.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use cpu_time::{ProcessTime, ThreadTime};
 
 /// Wall-clock time, in microseconds since the Unix epoch, UTC.
 pub type Micros = i64;
@@ -24,6 +25,33 @@ pub struct Clock {
     fixed: Option<Arc<AtomicI64>>,
     /// By how much the wall clock was set, in microseconds.
     jumped: Arc<AtomicI64>,
+}
+
+/// A moment in the CPU time of the thread that takes it: only time in which that thread works counts, in user and in
+/// system mode. What others do for it, as tokio's threads that write files, is in [`process_cpu`] alone.
+#[derive(Debug, Clone, Copy)]
+pub struct CpuMark(Duration);
+
+impl CpuMark {
+    /// Now, on this thread.
+    pub fn now() -> Self {
+        Self(ThreadTime::now().as_duration())
+    }
+
+    /// CPU time since then; to be asked by the thread that took the mark.
+    pub fn elapsed(self) -> Duration {
+        ThreadTime::now().as_duration().saturating_sub(self.0)
+    }
+
+    /// [`CpuMark::elapsed`] in microseconds.
+    pub fn micros(self) -> u64 {
+        u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// CPU time of all threads of this process since it began.
+pub fn process_cpu() -> Duration {
+    ProcessTime::now().as_duration()
 }
 
 /// Where [`Clock::elapsed`] counts from.

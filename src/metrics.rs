@@ -99,12 +99,41 @@ fn describe() {
         "medallion_step_duration_seconds",
         "Time of one step of a layer, commit included"
     );
+    describe_cost();
+}
+
+/// What work costs, and how large its results are.
+fn describe_cost() {
+    describe_counter!(
+        "medallion_input_bytes_total",
+        "Bytes a layer has read: payloads, keys and headers for bronze, else upstream's rows in memory"
+    );
+    describe_counter!(
+        "medallion_output_bytes_total",
+        "Bytes of the data files a layer has committed"
+    );
+    describe_histogram!(
+        "medallion_step_cpu_seconds",
+        "CPU time of a layer's thread from one committed step to the next, waiting and retries included"
+    );
+    describe_gauge!(
+        "medallion_process_cpu_seconds",
+        "CPU time of the process so far; beyond the layers' it is the Kafka client's, the disk's and the runtime's"
+    );
+    describe_gauge!("medallion_table_files", "Active data files of a table");
+    describe_gauge!("medallion_table_bytes", "Bytes of a table's active data files");
+    describe_gauge!(
+        "medallion_table_log_bytes",
+        "Bytes of a table's log; what maintenance cleaned counts until the table is opened anew"
+    );
 }
 
 /// The counters of a layer, at zero before anything happens.
 pub fn layer_started(pipeline: &str, layer: &'static str) {
     counter!("medallion_input_rows_total", labels(pipeline, layer)).increment(0);
     counter!("medallion_output_rows_total", labels(pipeline, layer)).increment(0);
+    counter!("medallion_input_bytes_total", labels(pipeline, layer)).increment(0);
+    counter!("medallion_output_bytes_total", labels(pipeline, layer)).increment(0);
     if layer == "bronze" {
         counter!("medallion_source_rebuilds_total", "pipeline" => pipeline.to_owned()).increment(0);
         source_stalled(pipeline, false);
@@ -153,6 +182,14 @@ pub struct StepDone<'a> {
     pub position: i64,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// CPU time of the layer's thread since the step before, in seconds.
+    pub cpu_seconds: f64,
+    /// CPU time of the whole process so far, in seconds.
+    pub process_cpu_seconds: f64,
+    /// Bytes read: payloads, keys and headers for bronze, else upstream's rows in memory.
+    pub bytes_in: u64,
+    /// Bytes of the data files committed.
+    pub bytes_out: u64,
     /// Wall clock at its end, in microseconds.
     pub now: i64,
 }
@@ -164,7 +201,38 @@ pub fn step_done(step: &StepDone<'_>) {
     counter!("medallion_output_rows_total", labels()).increment(step.output);
     gauge!("medallion_position_seq", labels()).set(step.position as f64);
     gauge!("medallion_last_commit_timestamp_seconds", labels()).set(step.now as f64 / 1e6);
+    counter!("medallion_input_bytes_total", labels()).increment(step.bytes_in);
+    counter!("medallion_output_bytes_total", labels()).increment(step.bytes_out);
     histogram!("medallion_step_duration_seconds", labels()).record(step.seconds);
+    histogram!("medallion_step_cpu_seconds", labels()).record(step.cpu_seconds);
+    gauge!("medallion_process_cpu_seconds").set(step.process_cpu_seconds);
+}
+
+/// How large a table is after a commit.
+pub struct TableSize<'a> {
+    /// The pipeline.
+    pub pipeline: &'a str,
+    /// The table's path within the pipeline: `bronze`, `gold/views_per_minute`.
+    pub table: &'a str,
+    /// Active data files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of the log.
+    pub log_bytes: u64,
+}
+
+/// Notes how large a table is.
+pub fn table_size(size: &TableSize<'_>) {
+    let labels = || {
+        vec![
+            metrics::Label::new("pipeline", size.pipeline.to_owned()),
+            metrics::Label::new("table", size.table.to_owned()),
+        ]
+    };
+    gauge!("medallion_table_files", labels()).set(size.files as f64);
+    gauge!("medallion_table_bytes", labels()).set(size.bytes as f64);
+    gauge!("medallion_table_log_bytes", labels()).set(size.log_bytes as f64);
 }
 
 /// Notes that a stalled source was opened anew.

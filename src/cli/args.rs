@@ -89,7 +89,7 @@ pub enum Command {
         Readers see the old tables until one commit swaps each of them."
     )]
     Replay(Replay),
-    /// Show where each layer stands: position, lag, watermark
+    /// Show where each layer stands and what it costs: position, lag, watermark, size, CPU time per row
     Status(Status),
     /// Prove the tables: recompute everything from bronze and compare; exit code 3 if a row differs
     Audit(Audit),

@@ -91,6 +91,11 @@ fn show(session: &Session, all: &[Standings]) -> Result<()> {
         "version",
         "files",
         "MiB",
+        "log MiB",
+        "rows/s",
+        "CPU ns/row",
+        "B/row in",
+        "B/row out",
     ];
     let mut table = vec![header.map(str::to_owned).to_vec()];
     for Standings { pipeline, layers, .. } in all {
@@ -109,6 +114,8 @@ fn show(session: &Session, all: &[Standings]) -> Result<()> {
 }
 
 fn cells(pipeline: &str, standing: &Standing) -> Vec<String> {
+    let activity = &standing.activity;
+    let whole = |value: Option<f64>| value.map(|value| grouped(value.round() as i64)).unwrap_or_default();
     vec![
         pipeline.to_owned(),
         standing.layer.clone(),
@@ -121,6 +128,15 @@ fn cells(pipeline: &str, standing: &Standing) -> Vec<String> {
         standing.watermark.clone().unwrap_or_default(),
         standing.version.to_string(),
         standing.files.to_string(),
-        format!("{:.1}", standing.bytes as f64 / f64::from(1 << 20)),
+        mebibytes(standing.bytes),
+        mebibytes(standing.log_bytes),
+        whole(activity.rows_per_second),
+        whole(activity.cpu_ns_per_row),
+        whole(activity.bytes_in_per_row),
+        whole(activity.bytes_out_per_row),
     ]
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

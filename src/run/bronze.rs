@@ -76,6 +76,8 @@ pub struct Done {
     pub rows: usize,
     /// The next seq.
     pub position: i64,
+    /// Bytes of payloads, keys and headers, and bytes of the data files that they became.
+    pub bytes: [u64; 2],
 }
 
 /// Opens or makes bronze's table.
@@ -143,6 +145,7 @@ impl BronzeLayer {
             clock,
         };
         layer.tick(Reason::Start, 0);
+        layer.table.begin_work();
         layer
     }
 
@@ -286,9 +289,11 @@ impl BronzeLayer {
             txns,
             info,
         };
+        let written = self.table.written();
         self.runtime.block_on(self.table.append(append))?;
         #[cfg(debug_assertions)]
         crate::failpoint::hit("B5");
+        self.table.begin_work();
         self.committed = reached;
         #[cfg(debug_assertions)]
         crate::failpoint::hit("B6");
@@ -296,6 +301,7 @@ impl BronzeLayer {
         Ok(Some(Done {
             rows: batch.num_rows(),
             position,
+            bytes: [bytes as u64, self.table.written() - written],
         }))
     }
 
@@ -310,6 +316,11 @@ impl BronzeLayer {
             watermark: None,
             closed: None,
         }]
+    }
+
+    /// Bronze's table.
+    pub fn table(&self) -> &Table {
+        &self.table
     }
 
     /// What the committed positions are, for the gate of the embedded broker's producer.

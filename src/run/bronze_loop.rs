@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use super::account::{Account, Step};
 use super::bronze::{BronzeLayer, Done, Silence};
 use super::driver::{Components, Options};
-use super::layers::{LayerLoop, Tally, Turn, note};
+use super::layers::{LayerLoop, Tally, Turn};
 use super::mirror::Mirror;
 use super::stall::{Anew, Rebuilds};
 use super::{Lock, bronze, open};
@@ -34,6 +35,7 @@ pub struct BronzeLoop<'a> {
     lock: Option<Lock>,
     tally: Tally,
     mirror: Mirror<'a>,
+    account: Account<'a>,
 }
 
 impl<'a> BronzeLoop<'a> {
@@ -48,6 +50,7 @@ impl<'a> BronzeLoop<'a> {
             rebuilds: Rebuilds::default(),
             lock: None,
             mirror: Mirror::new(components, &pipeline.name, "bronze"),
+            account: Account::new(components, &pipeline.name, "bronze"),
             tally: Tally {
                 layer: "bronze",
                 ..Tally::default()
@@ -118,7 +121,13 @@ impl<'a> BronzeLoop<'a> {
         self.tally.rows_in += rows;
         self.tally.rows_out += rows;
         self.tally.position = done.position;
-        note(name, "bronze", rows, rows, done.position, began, self.components);
+        let step = Step {
+            rows: [rows, rows],
+            bytes: done.bytes,
+            position: done.position,
+            began,
+        };
+        self.account.note(&step, self.open.as_ref().map(BronzeLayer::table));
     }
 
     /// Commits what came and drops the source, so that the next turn opens it anew at bronze's positions.
@@ -173,6 +182,7 @@ impl LayerLoop for BronzeLoop<'_> {
     }
 
     fn turn(&mut self, _upstream_done: bool, last: bool) -> Result<Turn> {
+        self.account.turn();
         if self.open.is_none() {
             self.open()?;
         }

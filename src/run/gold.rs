@@ -7,7 +7,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use serde_json::json;
 
 use super::lineage::{self, Witness};
-use super::silver::rows_from;
+use super::silver::{bytes_of, rows_from};
 use super::{chunks, names, tables};
 use crate::checkpoint::TablePosition;
 use crate::clock::rfc3339;
@@ -29,6 +29,8 @@ pub struct Done {
     pub late: usize,
     /// Rows of closed windows.
     pub closed_rows: usize,
+    /// Bytes of the silver rows as they are in memory, and bytes of the data files of both tables.
+    pub bytes: [u64; 2],
 }
 
 /// One gold table, ready to step.
@@ -118,6 +120,15 @@ impl GoldLayer {
         &self.table
     }
 
+    /// The table and its late rows.
+    pub fn tables(&self) -> [&Table; 2] {
+        [&self.gold, &self.late]
+    }
+
+    fn written(&self) -> u64 {
+        self.tables().map(Table::written).iter().sum()
+    }
+
     /// The next bronze seq to fold.
     pub fn position(&self) -> i64 {
         self.position
@@ -149,6 +160,7 @@ impl GoldLayer {
     ///
     /// After an error the table must be opened anew.
     pub async fn step(&mut self, policy: &CommitPolicy) -> Result<Option<Done>> {
+        self.gold.begin_work();
         if self.silver.follow().await? == Followed::Rewritten {
             return Err(Error::new(
                 Kind::Damaged,
@@ -176,19 +188,22 @@ impl GoldLayer {
         let late = self.plan.fold(&rows, &mut self.state)?;
         let watermark = self.watermark(to == head, &rows);
         let closed = self.plan.close(watermark, &mut self.state)?;
-        let done = Done {
+        let mut done = Done {
             seqs: to - self.position,
             rows: rows.num_rows(),
             position: to,
             late: late.num_rows(),
             closed_rows: closed.as_ref().map_or(0, RecordBatch::num_rows),
+            bytes: [bytes_of(&rows), 0],
         };
         if let Some(witness) = Witness::last(&rows, tables::SEQ, &lineage::silver(&self.event_time))? {
             self.witness = Some(witness);
         }
         #[cfg(debug_assertions)]
         crate::failpoint::hit("G1");
-        self.commit(&late, closed.as_ref(), to, watermark).await?;
+        let written = self.written();
+        self.commit(&late, closed.as_ref(), &done, watermark).await?;
+        done.bytes = [done.bytes[0], self.written() - written];
         #[cfg(debug_assertions)]
         crate::failpoint::hit("G4");
         self.position = to;
@@ -209,9 +224,10 @@ impl GoldLayer {
         &mut self,
         late: &RecordBatch,
         closed: Option<&RecordBatch>,
-        to: i64,
+        done: &Done,
         watermark: Option<i64>,
     ) -> Result<()> {
+        let to = done.position;
         let position_app = names::gold_position(&self.pipeline, &self.table);
         let fresh = rows_from(late, tables::SEQ, self.late_position)?;
         if fresh.num_rows() > 0 {
@@ -240,6 +256,7 @@ impl GoldLayer {
                 info: json!({
                     "position": to,
                     "from": self.position,
+                    "bytes": done.bytes[0],
                     "rows": closed.map_or(0, RecordBatch::num_rows),
                     "late": late.num_rows(),
                     "open_windows": self.state.open_windows(),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::Lock;
+use super::account::{Account, Step};
 use super::bronze::no_upstream;
 use super::driver::{Components, Options};
 use super::gold::GoldLayer;
@@ -13,7 +14,7 @@ use super::silver::SilverLayer;
 use crate::definition::Pipeline;
 use crate::error::Result;
 use crate::layer::silver::{Fates, Reason};
-use crate::metrics::{self, StepDone};
+use crate::metrics;
 
 /// What one turn of a layer came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,7 @@ pub struct SilverLoop<'a> {
     lock: Option<Lock>,
     tally: Tally,
     mirror: Mirror<'a>,
+    account: Account<'a>,
 }
 
 impl<'a> SilverLoop<'a> {
@@ -84,6 +86,7 @@ impl<'a> SilverLoop<'a> {
             open: None,
             lock: None,
             mirror: Mirror::new(components, &pipeline.name, "silver"),
+            account: Account::new(components, &pipeline.name, "silver"),
             tally: Tally {
                 layer: "silver",
                 fates: Some(Fates::default()),
@@ -99,6 +102,7 @@ impl LayerLoop for SilverLoop<'_> {
     }
 
     fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn> {
+        self.account.turn();
         let Components {
             lake,
             project,
@@ -140,15 +144,13 @@ impl LayerLoop for SilverLoop<'_> {
             fates.add(&done.fates);
         }
         let read = u64::try_from(done.rows).unwrap_or(0);
-        note(
-            name,
-            "silver",
-            read,
-            done.fates.accepted,
-            done.position,
+        let step = Step {
+            rows: [read, done.fates.accepted],
+            bytes: done.bytes,
+            position: done.position,
             began,
-            self.components,
-        );
+        };
+        self.account.note(&step, layer.tables());
         runtime.block_on(layer.save_state(false, lake.clock().now()));
         self.mirror.follow(|| layer.positions());
         Ok(Turn::Progress)
@@ -180,6 +182,7 @@ pub struct GoldLoop<'a> {
     lock: Option<Lock>,
     tally: Tally,
     mirror: Mirror<'a>,
+    account: Account<'a>,
 }
 
 impl<'a> GoldLoop<'a> {
@@ -192,6 +195,7 @@ impl<'a> GoldLoop<'a> {
             open: Vec::new(),
             lock: None,
             mirror: Mirror::new(components, &pipeline.name, "gold"),
+            account: Account::new(components, &pipeline.name, "gold"),
             tally: Tally {
                 layer: "gold",
                 late: Some(0),
@@ -221,6 +225,7 @@ impl LayerLoop for GoldLoop<'_> {
     }
 
     fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn> {
+        self.account.turn();
         let Components { lake, runtime, .. } = self.components;
         let name = &self.pipeline.name;
         if last {
@@ -249,8 +254,13 @@ impl LayerLoop for GoldLoop<'_> {
                 self.tally.rows_out += done.closed_rows as u64;
                 self.tally.late = self.tally.late.map(|late| late + done.late as u64);
                 metrics::late(name, done.late as u64);
-                let (read, wrote) = (done.rows as u64, done.closed_rows as u64);
-                note(name, "gold", read, wrote, done.position, began, self.components);
+                let step = Step {
+                    rows: [done.rows as u64, done.closed_rows as u64],
+                    bytes: done.bytes,
+                    position: done.position,
+                    began,
+                };
+                self.account.note(&step, layer.tables());
             }
         }
         self.tally.position = self.open.iter().map(GoldLayer::position).min().unwrap_or(0);
@@ -279,35 +289,4 @@ impl LayerLoop for GoldLoop<'_> {
     fn tally(&self) -> Tally {
         self.tally.clone()
     }
-}
-
-/// One line of log and the metrics of a committed step.
-pub(super) fn note(
-    pipeline: &str,
-    layer: &'static str,
-    input: u64,
-    output: u64,
-    position: i64,
-    began: Instant,
-    components: &Components,
-) {
-    let seconds = began.elapsed().as_secs_f64();
-    tracing::info!(
-        pipeline,
-        layer,
-        rows_in = input,
-        rows_out = output,
-        position,
-        seconds,
-        "committed"
-    );
-    metrics::step_done(&StepDone {
-        pipeline,
-        layer,
-        input,
-        output,
-        position,
-        seconds,
-        now: components.lake.clock().now(),
-    });
 }

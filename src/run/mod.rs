@@ -3,6 +3,7 @@
 //! **Invariant: a step reads a bounded range, applies a pure function, and commits rows with positions; whatever
 //! happens between two commits is forgotten by a restart and done again.** Channels carry wake-ups, never rows.
 
+mod account;
 pub mod archive;
 pub mod bronze;
 mod bronze_loop;

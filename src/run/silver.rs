@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use serde_json::json;
@@ -31,6 +31,8 @@ pub struct Done {
     pub position: i64,
     /// What became of the records.
     pub fates: Fates,
+    /// Bytes of the bronze rows as they are in memory, and bytes of the data files of both tables.
+    pub bytes: [u64; 2],
 }
 
 /// The silver layer of one pipeline, ready to step.
@@ -148,6 +150,15 @@ impl SilverLayer {
         ]
     }
 
+    /// Silver and rejects.
+    pub fn tables(&self) -> [&Table; 2] {
+        [&self.silver, &self.rejects]
+    }
+
+    fn written(&self) -> u64 {
+        self.tables().map(Table::written).iter().sum()
+    }
+
     /// The next bronze seq to process.
     pub fn position(&self) -> i64 {
         self.position
@@ -162,6 +173,7 @@ impl SilverLayer {
     ///
     /// After an error the layer must be opened anew: what was committed is in the tables.
     pub async fn step(&mut self, policy: &CommitPolicy) -> Result<Option<Done>> {
+        self.silver.begin_work();
         if self.bronze.follow().await? == Followed::Rewritten {
             return Err(Error::new(
                 Kind::Damaged,
@@ -192,17 +204,20 @@ impl SilverLayer {
         #[cfg(debug_assertions)]
         crate::failpoint::hit("S1");
         require_dense(&self.pipeline, &rows, self.position, to)?;
+        let bytes = bytes_of(&rows);
         let step = self.plan.process(&rows, &references, &mut self.state)?;
         let witness = Witness::last(&rows, "seq", &lineage::BRONZE)?;
         #[cfg(debug_assertions)]
         crate::failpoint::hit("S2");
-        self.commit(&step, to, witness).await?;
+        let written = self.written();
+        self.commit(&step, to, bytes, witness).await?;
         #[cfg(debug_assertions)]
         crate::failpoint::hit("S5");
         let done = Done {
             rows: to - self.position,
             position: to,
             fates: step.fates,
+            bytes: [bytes, self.written() - written],
         };
         self.position = to;
         self.bronze.forget_below(to);
@@ -234,7 +249,7 @@ impl SilverLayer {
     }
 
     /// Rejects first, then silver: each takes only rows at or above its own position, so either may be ahead.
-    async fn commit(&mut self, step: &Step, to: i64, witness: Option<Witness>) -> Result<()> {
+    async fn commit(&mut self, step: &Step, to: i64, bytes: u64, witness: Option<Witness>) -> Result<()> {
         let app = names::silver_position(&self.pipeline);
         let rejects = rows_from(&step.rejects, "seq", self.rejects_position)?;
         if rejects.num_rows() > 0 {
@@ -265,6 +280,7 @@ impl SilverLayer {
                 info: json!({
                     "position": to,
                     "from": self.position,
+                    "bytes": bytes,
                     "fates": step.fates,
                     "watermarks": watermarks,
                     "watermark": self.state.watermarks.value().map(rfc3339),
@@ -346,6 +362,12 @@ pub fn require_dense(pipeline: &str, rows: &RecordBatch, from: i64, to: i64) -> 
         ),
     )
     .with_next("restore bronze's missing or doubled data files"))
+}
+
+/// Bytes of rows as they are in memory, without what their buffers have to spare.
+pub fn bytes_of(rows: &RecordBatch) -> u64 {
+    let bytes = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0);
+    rows.columns().iter().map(bytes).sum::<usize>() as u64
 }
 
 /// All bronze columns that silver uses.

@@ -9,7 +9,7 @@ use crate::clock::{Micros, rfc3339};
 use crate::definition::{Pipeline, silver_schema};
 use crate::error::Result;
 use crate::layer::bronze;
-use crate::table::{Lake, Reader};
+use crate::table::{Activity, Lake, Reader};
 
 /// A layer's standing.
 #[derive(Debug, Clone, Serialize)]
@@ -30,6 +30,10 @@ pub struct Standing {
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// Bytes of its log.
+    pub log_bytes: u64,
+    /// How fast its newest commits were and what they cost.
+    pub activity: Activity,
 }
 
 /// The standing of the layers that exist, bronze first.
@@ -44,7 +48,7 @@ pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Vec<Standing>> {
     let mut standings = vec![Standing {
         lag_rows: None,
         lag_seconds: newest.map(|at| seconds(now - at)),
-        ..standing("bronze", head, head, None, &bronze)
+        ..standing("bronze", head, head, None, &bronze).await?
     }];
     let schema = silver_schema(&pipeline.silver)?;
     let Some(silver) = Reader::open(lake, &names::silver_path(name), schema, tables::SEQ).await? else {
@@ -54,7 +58,7 @@ pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Vec<Standing>> {
     let watermark = silver.txn(&names::silver_watermark(name)).map(instant);
     standings.push(Standing {
         lag_seconds: Some(age(&bronze, position, head, now).await?),
-        ..standing("silver", position, head, watermark, &silver)
+        ..standing("silver", position, head, watermark, &silver).await?
     });
     for definition in &pipeline.gold {
         let path = names::gold_path(name, &definition.name);
@@ -65,14 +69,20 @@ pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Vec<Standing>> {
         let closed = gold.txn(&names::gold_closed(name, &definition.name)).map(instant);
         standings.push(Standing {
             lag_seconds: Some(age(&bronze, position, head, now).await?),
-            ..standing(&definition.name, position, head, closed, &gold)
+            ..standing(&definition.name, position, head, closed, &gold).await?
         });
     }
     Ok(standings)
 }
 
-fn standing(layer: &str, position: i64, head: i64, watermark: Option<String>, table: &Reader) -> Standing {
-    Standing {
+async fn standing(
+    layer: &str,
+    position: i64,
+    head: i64,
+    watermark: Option<String>,
+    table: &Reader,
+) -> Result<Standing> {
+    Ok(Standing {
         layer: layer.to_owned(),
         position,
         lag_rows: Some(head - position),
@@ -81,7 +91,9 @@ fn standing(layer: &str, position: i64, head: i64, watermark: Option<String>, ta
         version: table.version(),
         files: table.file_count(),
         bytes: table.bytes(),
-    }
+        log_bytes: table.log_bytes().await?,
+        activity: table.activity().await?,
+    })
 }
 
 fn instant(micros: Micros) -> String {

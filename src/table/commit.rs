@@ -15,6 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::durable::SyncFailed;
+use super::extent::Extent;
 use super::foreign::{self, Harm};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -168,23 +169,34 @@ fn removed(actions: &[Action]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Takes in what others committed after `version`, judged as if they had won against `commit`. Returns the newest
-/// version.
+/// Takes in what others committed after `version`, judged as if they had won against `commit`, and what that makes of
+/// the table's `extent`. Returns the newest version.
 ///
 /// Errors: those of [`commit()`], nothing being committed.
-pub(super) async fn follow(log: &LogStoreRef, mut version: u64, commit: &Commit<'_>) -> Result<u64> {
-    while let Some(entry) = read_entry(log, version + 1).await? {
+pub(super) async fn follow(
+    log: &LogStoreRef,
+    mut version: u64,
+    commit: &Commit<'_>,
+    extent: &mut Extent,
+) -> Result<u64> {
+    while let Some((entry, bytes)) = read_sized(log, version + 1).await? {
         commit.outcome(&entry, Uuid::nil(), version + 1)?;
+        extent.take(&entry, bytes);
         version += 1;
     }
     Ok(version)
 }
 
-/// Makes `commit` the next version after `version`. Returns the version it got.
+/// Makes `commit` the next version after `version`, and its `extent` what it then is. Returns the version it got.
 ///
 /// Errors: [`Kind::Fenced`] when another writer in our role won, [`Kind::Damaged`] when a winner changed what we
 /// rely on or the log moved away under us, [`Kind::Unavailable`] when the outcome is unknown: reopen and look.
-pub(super) async fn commit(log: &LogStoreRef, mut version: u64, commit: &Commit<'_>) -> Result<u64> {
+pub(super) async fn commit(
+    log: &LogStoreRef,
+    mut version: u64,
+    commit: &Commit<'_>,
+    extent: &mut Extent,
+) -> Result<u64> {
     let id = Uuid::new_v4();
     let bytes = commit.bytes(id)?;
     let checkpoint = require_stand(log, version, commit.table).await?;
@@ -194,9 +206,10 @@ pub(super) async fn commit(log: &LogStoreRef, mut version: u64, commit: &Commit<
         if target <= checkpoint {
             // Up to a log checkpoint every version was taken: where its entry is gone, putting would fill a hole far
             // below the head.
-            let winner = read_entry(log, target)
+            let (winner, size) = read_sized(log, target)
                 .await?
                 .ok_or_else(|| moved(commit.table, version))?;
+            extent.take(&winner, size);
             match commit.outcome(&winner, id, target)? {
                 Some(ours) => return Ok(ours),
                 None => version = target,
@@ -207,17 +220,23 @@ pub(super) async fn commit(log: &LogStoreRef, mut version: u64, commit: &Commit<
             .write_commit_entry(target, CommitOrBytes::LogBytes(bytes.clone()), id)
             .await;
         let error = match put {
-            Ok(()) => return Ok(target),
+            Ok(()) => {
+                extent.take(&commit.actions, bytes.len());
+                return Ok(target);
+            }
             Err(TransactionError::VersionAlreadyExists(_)) => None,
             Err(error) if SyncFailed::caused(&error) => return Err(unsynced(commit.table, target, &error)),
             Err(error) => Some(error),
         };
         // Whatever the store said, the entry itself decides: ours, someone else's, or not there.
-        match read_entry(log, target).await {
-            Ok(Some(winner)) => match commit.outcome(&winner, id, target)? {
-                Some(ours) => return Ok(ours),
-                None => version = target,
-            },
+        match read_sized(log, target).await {
+            Ok(Some((winner, size))) => {
+                extent.take(&winner, size);
+                match commit.outcome(&winner, id, target)? {
+                    Some(ours) => return Ok(ours),
+                    None => version = target,
+                }
+            }
             Ok(None) => {
                 attempts += 1;
                 if attempts == PUT_ATTEMPTS_MAX {
@@ -279,9 +298,17 @@ pub(super) async fn last_checkpoint(log: &LogStoreRef) -> Result<Option<u64>> {
 
 /// The actions of one version, or none where the version is not there.
 pub(super) async fn read_entry(log: &LogStoreRef, version: u64) -> Result<Option<Vec<Action>>> {
+    Ok(read_sized(log, version).await?.map(|(actions, _)| actions))
+}
+
+/// The actions of one version and the bytes of its entry, or none where the version is not there.
+pub(super) async fn read_sized(log: &LogStoreRef, version: u64) -> Result<Option<(Vec<Action>, usize)>> {
     let what = || format!("reading version {version} of {}", log.root_url());
     match log.read_commit_entry(version).await.or_fail(Kind::Unavailable, what)? {
-        Some(bytes) => get_actions(version, &bytes).map(Some).or_fail(Kind::Damaged, what),
+        Some(bytes) => {
+            let actions = get_actions(version, &bytes).or_fail(Kind::Damaged, what)?;
+            Ok(Some((actions, bytes.len())))
+        }
         None => Ok(None),
     }
 }

@@ -12,7 +12,7 @@ use deltalake::logstore::LogStoreRef;
 use serde_json::Value;
 
 use super::commit::{INFO, read_entry};
-use super::opened::{active_files, load_at};
+use super::load::{active_files, load_at};
 use crate::clock::rfc3339;
 use crate::error::{Context, Error, Kind, Result};
 

@@ -19,10 +19,11 @@ use serde_json::{Value, json};
 
 use super::age::Ages;
 use super::commit::{Commit, commit, last_checkpoint};
+use super::extent::Extent;
 use super::failure::Reading;
 use super::foreign::{MAINTAIN, miscounted, promised_rows};
+use super::load::{active_files, load};
 use super::object::ObjectFile;
-use super::opened::{active_files, load};
 use super::scan::conform;
 use super::swap::tombstone;
 use super::torn::torn;
@@ -251,7 +252,7 @@ async fn compact(
         writer: lake.writer(),
         timestamp_ms: now_ms,
     };
-    commit(&log, version, &request).await.map(drop)
+    commit(&log, version, &request, &mut Extent::default()).await.map(drop)
 }
 
 type PartitionKey = Vec<Option<String>>;

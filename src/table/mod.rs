@@ -7,15 +7,18 @@
 //! Path through the room: [`Lake`] finds a table's place, [`Table`] appends to it, [`Reader`] follows it for the
 //! next layer, [`Rewrite`] swaps its content in one commit, [`maintain`] keeps its log and files small.
 
+mod activity;
 mod age;
 mod commit;
 pub mod durable;
+mod extent;
 #[cfg(debug_assertions)]
 mod failing;
 mod failure;
 mod foreign;
 mod in_turn;
 mod lake;
+mod load;
 pub mod maintain;
 mod object;
 mod opened;
@@ -29,6 +32,8 @@ mod torn;
 mod txns;
 mod write;
 
+pub use activity::Activity;
+pub use extent::Extent;
 pub use lake::Lake;
 pub use opened::{Append, Stored, Table};
 pub use query::{Queryable, bounded_session, session};

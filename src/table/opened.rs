@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
-use deltalake::DeltaTable;
 use deltalake::kernel::{Action, Add, Metadata, MetadataExt};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use futures::StreamExt;
@@ -11,13 +10,15 @@ use serde_json::Value;
 use twox_hash::XxHash3_128;
 use uuid::Uuid;
 
+use super::activity::CPU;
 use super::commit::{Commit, commit, follow, read_entry};
-use super::failure::Reading;
+use super::extent::{Extent, bytes_added, log_bytes};
 use super::foreign::{Harm, READER_MAX, ROWS, WRITER_MAX, count_rows, miscounted, promised_rows, since_ours};
+use super::load::{active_files, load};
 use super::spec::{ADOPTED_CLOSED, ADOPTED_FROM, DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
-use super::torn::torn;
 use super::write::{Layout, Written};
 use super::{Lake, TableSpec, txns};
+use crate::clock::CpuMark;
 use crate::error::{Context, Error, Kind, Result};
 
 /// One append: rows, the positions they cover, and the small state that rides along.
@@ -44,6 +45,11 @@ pub struct Table {
     /// Rows in the active files; none where a file does not say.
     rows: Option<i64>,
     harm: Option<Harm>,
+    extent: Extent,
+    /// Bytes of the data files that were committed through this handle.
+    written: u64,
+    /// When the work of the next append began, in CPU time of the thread that does it.
+    work: Option<CpuMark>,
 }
 
 /// What the table says of itself in its configuration.
@@ -132,12 +138,16 @@ impl Table {
         }
         let version = snapshot.version();
         let txns = txns::all(&log, version).await?;
-        let rows = count_rows(&active_files(&delta)?);
+        let files = active_files(&delta)?;
+        let rows = count_rows(&files);
         let harm = since.harm.or_else(|| miscounted(rows, promised_rows(&txns)));
         Ok(Some(Self {
             layout: Layout::new(&spec.schema, &spec.partition_by)?,
             lake: lake.clone(),
             metadata: metadata.clone(),
+            extent: Extent::of(&files, log_bytes(&log).await?),
+            written: 0,
+            work: None,
             log,
             version,
             txns,
@@ -164,8 +174,9 @@ impl Table {
     /// Errors: those of [`Table::append`].
     pub async fn watch(&mut self) -> Result<()> {
         let request = self.request("STREAMING UPDATE", Vec::new(), Vec::new(), Value::Null);
-        let version = follow(&self.log, self.version, &request).await?;
-        self.version = version;
+        let mut extent = self.extent;
+        let version = follow(&self.log, self.version, &request, &mut extent).await?;
+        (self.version, self.extent) = (version, extent);
         Ok(())
     }
 
@@ -199,6 +210,21 @@ impl Table {
         &self.stored
     }
 
+    /// How large the table is, as known from its opening and the commits since.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// Bytes of the data files that were committed since it was opened here.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The work of the next append begins now, on this thread: the commit will say what CPU time it took.
+    pub fn begin_work(&mut self) {
+        self.work = Some(CpuMark::now());
+    }
+
     /// What the log entry of `version` hashes to, 32 hex digits; none where the log no longer has it. A table that was
     /// set back and came there another way has another mark: every commit of ours carries an id of its own.
     pub async fn mark(&self, version: u64) -> Result<Option<String>> {
@@ -223,7 +249,11 @@ impl Table {
             files.push(add.path.clone());
             adds.push(Action::Add(add));
         }
-        let committed = self.commit("STREAMING UPDATE", adds, append.txns, append.info).await;
+        let mut info = append.info;
+        if let (Some(work), Value::Object(info)) = (self.work.take(), &mut info) {
+            info.insert(CPU.to_owned(), Value::from(work.micros()));
+        }
+        let committed = self.commit("STREAMING UPDATE", adds, append.txns, info).await;
         if committed.is_err() {
             // Where it is there all the same, a reader takes the rows from the file.
             files.iter().for_each(|file| recent.forget(&self.spec.path, file));
@@ -335,7 +365,11 @@ impl Table {
             _ => None,
         });
         let request = self.request(operation, actions, txns.clone(), info.clone());
-        self.version = commit(&self.log, self.version, &request).await?;
+        let mut extent = self.extent;
+        let added = bytes_added(&request.actions);
+        let version = commit(&self.log, self.version, &request, &mut extent).await?;
+        (self.version, self.extent) = (version, extent);
+        self.written += added;
         self.txns.extend(txns);
         self.info = Some(info);
         self.rows = rows;
@@ -388,68 +422,6 @@ impl Table {
     pub(super) fn lake(&self) -> &Lake {
         &self.lake
     }
-}
-
-/// The table as it was at `version`, or none where the log no longer tells.
-pub(super) async fn load_at(log: &LogStoreRef, version: u64) -> Result<Option<DeltaTable>> {
-    let mut table = DeltaTable::new(log.clone());
-    Ok(table.load_version(version).await.is_ok().then_some(table))
-}
-
-/// The table's newest snapshot, or none where there is no table.
-pub(super) async fn load(log: &LogStoreRef) -> Result<Option<DeltaTable>> {
-    let what = || format!("reading the log of {}", log.root_url());
-    if !log.is_delta_table_location().await.or_fail(Kind::Unavailable, what)? {
-        return Ok(None);
-    }
-    let mut table = DeltaTable::new(log.clone());
-    let Err(error) = table.load().await.or_unreadable(what) else {
-        return Ok(Some(table));
-    };
-    if error.kind() == Kind::Damaged
-        && let Some(torn) = torn(log).await?
-    {
-        return Err(torn.told(log));
-    }
-    Err(match error.to_string().contains("_last_checkpoint") {
-        true => error.with_next(
-            "where _delta_log has every entry from 0 or from an older log checkpoint on, remove its file \
-             _last_checkpoint; else restore the log",
-        ),
-        false => error,
-    })
-}
-
-/// The active data files of a snapshot.
-///
-/// Errors: [`Kind::Damaged`] for a file with a deletion vector, because medallion's tables have none.
-pub(super) fn active_files(table: &DeltaTable) -> Result<Vec<Add>> {
-    let snapshot = table.snapshot().or_fail(Kind::Damaged, || "a table without snapshot")?;
-    let files = snapshot.log_data();
-    files
-        .iter()
-        .map(|file| {
-            if file.deletion_vector_descriptor().is_some() {
-                return Err(Error::new(
-                    Kind::Damaged,
-                    format!(
-                        "data file {} has a deletion vector: someone deleted rows of it",
-                        file.path()
-                    ),
-                )
-                .with_next("restore the table to the version before the delete"));
-            }
-            Ok(Add {
-                path: file.path().into_owned(),
-                partition_values: file.partition_values_map(),
-                size: file.size(),
-                modification_time: file.modification_time(),
-                data_change: true,
-                stats: file.stats(),
-                ..Default::default()
-            })
-        })
-        .collect()
 }
 
 async fn create(lake: &Lake, spec: &TableSpec) -> Result<()> {

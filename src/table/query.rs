@@ -9,7 +9,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 
 use super::Lake;
-use super::opened::load;
+use super::load::load;
 use crate::error::{Context, Error, Kind, Result};
 
 /// A table as SQL names it.

@@ -16,11 +16,11 @@ use serde_json::Value;
 
 use super::commit::read_entry;
 use super::foreign::{self, Harm, count_rows, miscounted, promised_rows, since_ours};
+use super::load::{active_files, load};
 use super::object::location;
-use super::opened::{active_files, load};
 use super::recent::Recent;
 use super::scan::{Ask, Scan};
-use super::{Lake, Stored, txns};
+use super::{Activity, Lake, Stored, activity, extent, txns};
 use crate::error::{Context, Error, Kind, Result};
 
 /// How often a read starts over because the files it wanted were compacted and vacuumed meanwhile.
@@ -158,6 +158,22 @@ impl Reader {
     /// Number of active data files.
     pub fn file_count(&self) -> usize {
         self.files.len()
+    }
+
+    /// Bytes of the log, by listing it.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where the store cannot be asked.
+    pub async fn log_bytes(&self) -> Result<u64> {
+        extent::log_bytes(&self.log).await
+    }
+
+    /// The work behind the newest commits.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where the log cannot be read, [`Kind::Damaged`] where it is no log.
+    pub async fn activity(&self) -> Result<Activity> {
+        activity::newest(&self.log, self.version).await
     }
 
     /// Takes in the commits since the last call.

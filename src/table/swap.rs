@@ -4,7 +4,7 @@ use deltalake::kernel::{Action, Add, Remove};
 use serde_json::Value;
 
 use super::Table;
-use super::opened::{active_files, load};
+use super::load::{active_files, load};
 use crate::error::{Error, Kind, Result};
 
 use arrow::array::RecordBatch;

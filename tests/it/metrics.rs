@@ -38,6 +38,13 @@ fn are_described(body: &str) {
         ("medallion_definition_changed", "gauge"),
         ("medallion_reference_broken", "gauge"),
         ("medallion_step_duration_seconds", "histogram"),
+        ("medallion_step_cpu_seconds", "histogram"),
+        ("medallion_process_cpu_seconds", "gauge"),
+        ("medallion_input_bytes_total", "counter"),
+        ("medallion_output_bytes_total", "counter"),
+        ("medallion_table_files", "gauge"),
+        ("medallion_table_bytes", "gauge"),
+        ("medallion_table_log_bytes", "gauge"),
     ] {
         assert!(body.contains(&format!("# HELP {name} ")), "{name} has no HELP:\n{body}");
         assert!(
@@ -89,6 +96,8 @@ fn a_running_pipeline_shows_its_counters_and_ends_cleanly_on_sigterm() {
     assert!(value("medallion_step_duration_seconds_count", "gold") > 0.0);
     let duplicates = sample(&body, "medallion_rejected_rows_total", &["reason=\"duplicate\""]);
     assert!(duplicates.is_some_and(|rows| rows > 0.0), "{body}");
+    costs_are_shown(&body, &project, lines);
+    sizes_are_those_of_the_disk(address, &project);
 
     // The standard library can only kill; the shell's own `kill` can ask.
     let asked = Command::new("sh")
@@ -106,6 +115,60 @@ fn a_running_pipeline_shows_its_counters_and_ends_cleanly_on_sigterm() {
         3,
         "{summary}"
     );
+}
+
+/// What the layers read, wrote and worked: all of it something, and none of it more than there was.
+fn costs_are_shown(body: &str, project: &Project, lines: f64) {
+    let process = body
+        .lines()
+        .find_map(|line| line.strip_prefix("medallion_process_cpu_seconds ")?.parse::<f64>().ok());
+    let mut worked = 0.0;
+    for layer in ["bronze", "silver", "gold"] {
+        let value = |name: &str| sample(body, name, &[&format!("layer=\"{layer}\"")]);
+        let cpu = value("medallion_step_cpu_seconds_sum").unwrap();
+        assert!(cpu > 0.0, "{layer} did its steps without any work:\n{body}");
+        worked += cpu;
+        let [read, written] =
+            ["medallion_input_bytes_total", "medallion_output_bytes_total"].map(|name| value(name).unwrap());
+        assert!(read > 0.0 && written > 0.0, "{layer}: {read} bytes in, {written} out");
+        if layer == "bronze" {
+            // The payloads are the lines; ticks are small, and there are few.
+            let file = std::fs::metadata(project.path().join("in/a.ndjson")).unwrap().len() as f64;
+            let payloads = file - lines;
+            assert!((payloads..payloads + 4096.0).contains(&read), "{read} of {payloads}");
+        }
+    }
+    assert!(
+        process.is_some_and(|process| worked <= process),
+        "{worked} of {process:?}"
+    );
+}
+
+/// Waits until what is told of bronze's size is what lies on disk.
+fn sizes_are_those_of_the_disk(address: std::net::SocketAddr, project: &Project) {
+    let table = project.path().join("data/lake/view_log/bronze");
+    let began = Instant::now();
+    loop {
+        let body = get(address, "/metrics").unwrap_or_default();
+        let told = ["files", "bytes", "log_bytes"].map(|what| {
+            sample(&body, &format!("medallion_table_{what}"), &["table=\"bronze\""]).unwrap_or(-1.0) as i64
+        });
+        let data = sizes(&table.join("*/*.parquet"));
+        let log = sizes(&table.join("_delta_log/*"));
+        let found = [data.len() as i64, data.iter().sum(), log.iter().sum()];
+        if told == found {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "told {told:?}, found {found:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn sizes(pattern: &std::path::Path) -> Vec<i64> {
+    let files = glob::glob(pattern.to_str().unwrap()).unwrap().map(Result::unwrap);
+    files
+        .map(|file| std::fs::metadata(file).unwrap().len() as i64)
+        .collect()
 }
 
 /// Polls a run of the project that saves silver's state at `checkpoints` until `done` likes what it shows.

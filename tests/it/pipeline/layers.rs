@@ -56,6 +56,40 @@ fn three_processes_give_the_tables_of_one_run() {
     assert_same(&rows(&project.lake()), &rows(&wanted), "three processes");
 }
 
+#[test]
+fn status_shows_what_each_layer_costs_and_how_large_its_table_is() {
+    let project = project();
+    done(project.path(), &["run", "-p", PIPELINE, "--once", "--close-windows"]);
+    let said = done(project.path(), &["status", "-p", PIPELINE, "--output", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let layers = status[0]["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 3, "{}", said.out);
+    for (standing, table) in layers.iter().zip(["bronze", "silver", "gold/views_per_minute"]) {
+        let log = project.path().join("data/lake/view_log").join(table).join("_delta_log");
+        let entries = std::fs::read_dir(log)
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap());
+        let bytes: u64 = entries.map(|entry| entry.len()).sum();
+        assert_eq!(standing["log_bytes"].as_u64(), Some(bytes), "{table}: {}", said.out);
+        let activity = &standing["activity"];
+        let figure = |name: &str| {
+            activity[name]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{table} has no {name}: {}", said.out))
+        };
+        assert_eq!(activity["rows"], standing["position"], "{table}: {}", said.out);
+        // A row costs some work, and a debug build on a busy machine does it in less than 10 ms.
+        assert!((1.0..1e7).contains(&figure("cpu_ns_per_row")), "{table}: {}", said.out);
+        assert!(figure("rows_per_second") > 0.0, "{table}: {}", said.out);
+        assert!(figure("bytes_in_per_row") > 10.0, "{table}: {}", said.out);
+        assert!(figure("bytes_out_per_row") > 10.0, "{table}: {}", said.out);
+    }
+    let said = done(project.path(), &["status", "-p", PIPELINE]);
+    for column in ["log MiB", "rows/s", "CPU ns/row", "B/row in", "B/row out"] {
+        assert!(said.out.contains(column), "{}", said.out);
+    }
+}
+
 /// Asks a process to end as Ctrl-C does.
 fn interrupt(child: &std::process::Child) {
     let pid = child.id().to_string();
