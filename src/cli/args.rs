@@ -260,6 +260,9 @@ pub struct Produce {
     /// Share of invalid events
     #[arg(long, default_value_t = 0.01)]
     pub invalid: f64,
+    /// What is wrong with invalid events, as in `malformed,far_ahead` [default: everything there is]
+    #[arg(long, value_name = "FLAWS", value_delimiter = ',')]
+    pub flaws: Vec<String>,
 }
 
 /// `demo`.

@@ -14,7 +14,7 @@ use super::{output, progress};
 use crate::definition::{Secret, is_secret, secret_in_file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::source::files::LineReader;
-use crate::source::generator::{Generator, GeneratorConfig};
+use crate::source::generator::{Flaw, Generator, GeneratorConfig};
 use crate::source::produce::{Outgoing, Producer, ensure_topic};
 
 /// Generated events may be old, and brokers go by the records' timestamps when they delete.
@@ -38,14 +38,18 @@ pub fn produce(session: &Session, command: &Produce) -> Result<()> {
     }
     let producer = Producer::new(&command.brokers, &command.topic, &options)?;
     let began = Instant::now();
-    match &command.file {
-        Some(_) => send_file(&producer, command)?,
-        None => send_events(&producer, session, command)?,
-    }
+    let fates = match &command.file {
+        Some(_) => send_file(&producer, command).map(|()| None)?,
+        None => send_events(&producer, session, command).map(Some)?,
+    };
     let delivered = producer.finish(FLUSH)?;
     let seconds = began.elapsed().as_secs_f64();
     if session.json() {
-        return output::json(&json!({"topic": command.topic, "records": delivered, "seconds": seconds}));
+        let mut report = json!({"topic": command.topic, "records": delivered, "seconds": seconds});
+        if let (Some(report), Some(fates)) = (report.as_object_mut(), fates) {
+            report.insert("fates".to_owned(), json!(fates));
+        }
+        return output::json(&report);
     }
     output::line(format!(
         "{} records to topic {} in {seconds:.1} s",
@@ -54,7 +58,31 @@ pub fn produce(session: &Session, command: &Produce) -> Result<()> {
     ))
 }
 
-fn send_events(producer: &Producer, session: &Session, command: &Produce) -> Result<()> {
+/// Sends generated events. Returns how many are to meet each fate in silver: the generator knows, nothing is computed.
+fn send_events(producer: &Producer, session: &Session, command: &Produce) -> Result<BTreeMap<&'static str, u64>> {
+    let generator = Generator::new(generator_config(session, command)?);
+    let mut fates = BTreeMap::new();
+    let bar = progress::bar(command.count, &command.topic);
+    let began = Instant::now();
+    for sent in 0..command.count {
+        pace(began, sent, command.rate);
+        let event = generator.event(command.first + sent);
+        producer.send(&Outgoing {
+            timestamp_ms: Some(event.timestamp_ms),
+            key: event.key.as_deref(),
+            value: event.value.as_deref(),
+            ..Outgoing::default()
+        })?;
+        *fates.entry(event.fate.name()).or_default() += 1;
+        if sent % 1024 == 0 {
+            bar.set_position(sent);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(fates)
+}
+
+fn generator_config(session: &Session, command: &Produce) -> Result<GeneratorConfig> {
     for (name, share) in [
         ("--duplicates", command.duplicates),
         ("--late", command.late),
@@ -87,24 +115,17 @@ fn send_events(producer: &Producer, session: &Session, command: &Produce) -> Res
             })?
         }
     }
-    let generator = Generator::new(config);
-    let bar = progress::bar(command.count, &command.topic);
-    let began = Instant::now();
-    for sent in 0..command.count {
-        pace(began, sent, command.rate);
-        let event = generator.event(command.first + sent);
-        producer.send(&Outgoing {
-            timestamp_ms: Some(event.timestamp_ms),
-            key: event.key.as_deref(),
-            value: event.value.as_deref(),
-            ..Outgoing::default()
-        })?;
-        if sent % 1024 == 0 {
-            bar.set_position(sent);
-        }
+    if !command.flaws.is_empty() {
+        config.flaws = command.flaws.iter().map(|name| flaw(name)).collect::<Result<_>>()?;
     }
-    bar.finish_and_clear();
-    Ok(())
+    Ok(config)
+}
+
+fn flaw(name: &str) -> Result<Flaw> {
+    Flaw::named(name).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("--flaws {name}: there is no such flaw"))
+            .with_next(Flaw::ALL.map(Flaw::name).join(", "))
+    })
 }
 
 fn send_file(producer: &Producer, command: &Produce) -> Result<()> {

@@ -38,7 +38,7 @@ pub enum Flaw {
 }
 
 impl Flaw {
-    /// All of them; each is as frequent as the others.
+    /// All of them.
     pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::TrailingBytes,
@@ -55,10 +55,34 @@ impl Flaw {
         Self::InvalidUtf8,
     ];
 
-    /// One of them.
-    pub(super) fn pick(dice: &mut Dice) -> Self {
-        let index = dice.below(Self::ALL.len() as u64) as usize;
-        Self::ALL.get(index).copied().unwrap_or(Self::Malformed)
+    /// Its name, as it is typed and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TrailingBytes => "trailing_bytes",
+            Self::WrongType => "wrong_type",
+            Self::MissingField => "missing_field",
+            Self::IntegerOverflow => "integer_overflow",
+            Self::DuplicateKey => "duplicate_key",
+            Self::UnknownCampaign => "unknown_campaign",
+            Self::EndBeforeStart => "end_before_start",
+            Self::LongerThanADay => "longer_than_a_day",
+            Self::FarAhead => "far_ahead",
+            Self::EmptyPayload => "empty_payload",
+            Self::Tombstone => "tombstone",
+            Self::InvalidUtf8 => "invalid_utf8",
+        }
+    }
+
+    /// The flaw of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flaw| flaw.name() == name)
+    }
+
+    /// One of `flaws`.
+    pub(super) fn pick(flaws: &[Self], dice: &mut Dice) -> Self {
+        let index = dice.below(flaws.len() as u64) as usize;
+        flaws.get(index).copied().unwrap_or(Self::Malformed)
     }
 
     /// The payload of `view` with this flaw. `ahead_of` is the record's timestamp in UTC microseconds, `campaigns` the

@@ -34,6 +34,8 @@ pub struct GeneratorConfig {
     pub out_of_order: f64,
     /// Share of events with a [`Flaw`].
     pub invalid: f64,
+    /// The flaws that occur, at least one; each is as frequent as the others.
+    pub flaws: Vec<Flaw>,
     /// Campaigns are numbered 10, 20, 30, ... and this many, at least 1; `data/campaigns.csv` knows 14.
     pub campaigns: u32,
 }
@@ -49,6 +51,7 @@ impl Default for GeneratorConfig {
             late: 0.01,
             out_of_order: 0.10,
             invalid: 0.01,
+            flaws: Flaw::ALL.to_vec(),
             campaigns: 14,
         }
     }
@@ -66,6 +69,17 @@ pub enum ExpectedFate {
     },
     /// It is rejected for this reason.
     Rejected(Flaw),
+}
+
+impl ExpectedFate {
+    /// The fate in a word: `accepted`, `duplicate`, or the name of the flaw.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::Duplicate { .. } => "duplicate",
+            Self::Rejected(flaw) => flaw.name(),
+        }
+    }
 }
 
 /// How the event time of an accepted event relates to its neighbours.
@@ -149,7 +163,7 @@ impl Generator {
             hit
         };
         if within(self.config.invalid) {
-            Draft::Flawed(Flaw::pick(dice))
+            Draft::Flawed(Flaw::pick(&self.config.flaws, dice))
         } else if within(self.config.duplicates) {
             Draft::Repetition
         } else if within(self.config.late) {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -91,6 +91,26 @@ fn shares_are_what_was_asked_for() {
             "{flaw:?} is rare: {flaws:?}"
         );
     }
+}
+
+#[test]
+fn only_the_flaws_that_were_asked_for_occur_and_all_of_them() {
+    let asked = [Flaw::Malformed, Flaw::FarAhead];
+    let generator = Generator::new(GeneratorConfig {
+        invalid: 1.0,
+        flaws: asked.to_vec(),
+        ..config()
+    });
+    let found: BTreeSet<&str> = (0..1_000).map(|index| generator.event(index).fate.name()).collect();
+    assert_eq!(found, BTreeSet::from(asked.map(Flaw::name)));
+}
+
+#[test]
+fn every_flaw_is_found_by_its_name() {
+    for flaw in Flaw::ALL {
+        assert_eq!(Flaw::named(flaw.name()), Some(flaw));
+    }
+    assert_eq!(Flaw::named("flawless"), None);
 }
 
 #[test]

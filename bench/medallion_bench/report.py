@@ -1,0 +1,148 @@
+"""The report: absolute numbers, ratios per round, and everything needed to judge them. Markdown for people, JSON beside it."""
+
+import datetime as dt
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+
+from .cluster import PROJECT, SHARES
+
+DRIFT = 0.10
+PACKAGES = ("confluent-kafka", "msgspec", "polars", "deltalake", "duckdb", "pyarrow")
+
+
+def publish(given, found):
+    """Prints the report; with --out writes it as DATE-NAME.md and .json."""
+    found["machine"] = machine()
+    found["settings"] = {key: str(value) for key, value in vars(given).items() if value is not None} | {"shares": SHARES}
+    if "calibration" in (found["rows"] or [{}])[0]:
+        mark_drift(found["rows"])
+    text = render(found)
+    print(text)
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        stem = given.out / f"{dt.date.today()}-{given.name}"
+        stem.with_suffix(".md").write_text(text)
+        stem.with_suffix(".json").write_text(json.dumps(found, indent=1, default=str) + "\n")
+
+
+def machine():
+    """What the numbers depend on besides the code."""
+    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
+    memory = next(int(l.split()[1]) // 1024 for l in open("/proc/meminfo") if l.startswith("MemTotal"))
+    say = lambda *words: subprocess.run(words, capture_output=True, text=True, cwd=PROJECT).stdout.strip()
+    kafka = (PROJECT / "scripts/kafka/pom.xml").read_text().partition("<version>")[2]
+    return {
+        "cpu": cpu, "cores": os.cpu_count(), "memory_mib": memory, "kernel": platform.release(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "commit": say("git", "rev-parse", "--short", "HEAD") + (" and changes" if say("git", "status", "--porcelain", "src") else ""),
+        "program": say(os.environ["MEDALLION_BIN"], "--version"),
+        "build": "release" if "release" in pathlib.Path(os.environ["MEDALLION_BIN"]).parts else "not known to be a release build",
+        "rustc": say("rustc", "--version"), "python": platform.python_version(), "kafka_pom": kafka.count("<dependency>"),
+        **{package: importlib.metadata.version(package) for package in PACKAGES},
+    }  # fmt: skip
+
+
+def mark_drift(rows):
+    """A round in which the kernel cost more than 10 % more CPU at one time than at another is marked."""
+    for number in {row["round"] for row in rows}:
+        mine = [row for row in rows if row["round"] == number]
+        costs = [point["cpu_s"] for row in mine for point in row["calibration"]]
+        for row in mine:
+            row["drift"] = max(costs) / min(costs) - 1
+
+
+def judged(rows):
+    """Rows that count: right tables, and a steady machine unless it never was."""
+    right = [row for row in rows if not row.get("differs")]
+    steady = [row for row in right if row["drift"] <= DRIFT]
+    return (steady, True) if steady else (right, False)
+
+
+def spread(values, form):
+    values = sorted(values)
+    middle = form(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({form(values[0])} – {form(values[-1])})"
+
+
+def render(found):
+    """The whole report as Markdown."""
+    lines = [f"# Benchmark of {dt.date.today()}", ""]
+    if "freshness" in found:
+        lines += freshness(found["freshness"])
+    if found["rows"]:
+        lines += comparison(found["rows"], found["truth"])
+    lines += ["## Machine and settings", "", "```json"]
+    lines += [json.dumps({"machine": found["machine"], "settings": found["settings"]}, indent=1), "```", ""]
+    return "\n".join(lines)
+
+
+def comparison(rows, truth):
+    """Absolute numbers, ratios, what was left out."""
+    counted, steady = judged(rows)
+    legs = list(dict.fromkeys(row["leg"] for row in rows))
+    by = {leg: [row for row in counted if row["leg"] == leg] for leg in legs}
+    lines = ["CPU is user and system time of the whole process tree, the broker's apart. Median (min – max) over the rounds.", ""]
+    lines += ["| leg | rounds | CPU ns/event | wall s | events/s | peak RSS MiB | written MiB | files | broker ns/event |"]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    for leg, mine in by.items():
+        if not mine:
+            lines.append(f"| {leg} | 0 | no round counts | | | | | | |")
+            continue
+        each = lambda key, scale=1.0: [row[key] * scale / row.get("per", 1) for row in mine]
+        per_event = lambda key: [row[key] * 1e9 / row["events"] for row in mine]
+        speed = [row["events"] / row["wall_s"] for row in mine]
+        mib = 1 / (1 << 20)
+        lines.append(
+            f"| {leg} | {len(mine)} | {spread(per_event('cpu_s'), '{:,.0f}'.format)} | {spread(each('wall_s'), '{:.2f}'.format)} "
+            f"| {spread(speed, '{:,.0f}'.format)} | {spread(each('peak_rss_bytes', mib), '{:,.0f}'.format)} "
+            f"| {statistics.median(each('bytes', mib)):,.1f} | {mine[-1]['files']} | {spread(per_event('broker_s'), '{:,.0f}'.format)} |"
+        )
+    return lines + [""] + ratios(by, legs) + left_out(rows, steady, truth)
+
+
+def ratios(by, legs):
+    """Each leg over the first of the list, within the same round."""
+    base = legs[0]
+    lines = [f"Ratios over `{base}`, formed within each round.", "", "| leg | CPU | wall | peak RSS | bytes |", "|---|---|---|---|---|"]
+    of_round = {row["round"]: row for row in by[base]}
+    for leg in legs[1:]:
+        pairs = [(row, of_round[row["round"]]) for row in by[leg] if row["round"] in of_round]
+        if not pairs:
+            continue
+        cells = []
+        for key in ("cpu_s", "wall_s", "peak_rss_bytes", "bytes"):
+            per = lambda row: row[key] / (row["events"] if key in ("cpu_s", "wall_s", "bytes") else 1)
+            cells.append(spread([per(mine) / per(other) for mine, other in pairs if per(other)] or [0], "{:.2f}".format))
+        lines.append(f"| {leg} | " + " | ".join(cells) + " |")
+    return lines + [""]
+
+
+def left_out(rows, steady, truth):
+    """Which rounds and runs do not count, and what the machine did meanwhile."""
+    lines = []
+    for number in sorted({row["round"] for row in rows}):
+        mine = [row for row in rows if row["round"] == number]
+        points = [point for row in mine for point in row["calibration"]]
+        cpu, wall = sum(p["cpu_s"] for p in points), sum(p["wall_s"] for p in points)
+        mark = "" if mine[0]["drift"] <= DRIFT else ", **left out**" if steady else ", over the limit"
+        lines.append(f"- round {number}: calibration drifts by {mine[0]['drift']:.0%}{mark}; it had {cpu / wall:.0%} of a core")
+    if not steady:
+        lines.append("- every round drifts by more than 10 %: all are counted, and none should be trusted to a few per cent")
+    lines += [f"- {row['leg']}, round {row['round']}: no time, its tables differ: {row['differs']}" for row in rows if row.get("differs")]
+    if truth:
+        lines.append(f"- the tables of every counted run: {json.dumps({key: value for key, value in truth.items()})}")
+    return ["## Rounds", "", *lines, ""]
+
+
+def freshness(found):
+    """Commit time minus Kafka time, per layer."""
+    lines = [f"Live at {found['rate']:,} events/s for {found['seconds']} s; {found['meaning']}.", ""]
+    lines += ["| layer | commits | rows | p50 ms | p99 ms | max ms |", "|---|---|---|---|---|---|"]
+    for layer, it in found["layers"].items():
+        lines.append(f"| {layer} | {it['commits']} | {it['rows']:,} | {it['p50_ms']:,.0f} | {it['p99_ms']:,.0f} | {it['max_ms']:,.0f} |")
+    return lines + [""]
