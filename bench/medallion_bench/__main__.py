@@ -24,6 +24,7 @@ def options():
     parser.add_argument("--spark-rounds", type=int, default=3, help="Spark is slow: it sits out after so many rounds [3]")
     parser.add_argument("--growth", metavar="EVENTS,...", help="instead: medallion alone at these sizes, as 1000000,10000000")
     parser.add_argument("--freshness", metavar="RATE", type=int, help="instead: live at this many events per second")
+    parser.add_argument("--max-delay", default="250ms", help="with --freshness: bronze commits after so long [250ms; declared: 10s]")
     parser.add_argument("--seconds", type=int, default=120, help="with --freshness: how long [120]")
     parser.add_argument("--name", default="run", help="last word of the report's name")
     parser.add_argument("--out", type=pathlib.Path, help="directory of the report [printed only]")

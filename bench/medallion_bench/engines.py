@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ class Bed:
     brokers: str
     topic: str
     events: int
+    # How long bronze may wait before it commits; none: as declared.
+    max_delay: str | None = None
 
 
 class Engine:
@@ -58,7 +61,12 @@ class Medallion(Engine):
         shutil.copy(PROJECT / "medallion.toml", project)
         bronze = project / "layers" / "view_log" / "bronze.toml"
         declared = bronze.read_text()
-        bronze.write_text(declared.replace('topic = "view_log"', f'topic = "{self.bed.topic}"'))
+        settings = {"topic": self.bed.topic} | ({"max_delay": self.bed.max_delay} if self.bed.max_delay else {})
+        for name, value in settings.items():
+            declared, found = re.subn(f"^{name} = .*$", f'{name} = "{value}"', declared, flags=re.MULTILINE)
+            if found != 1:
+                raise SystemExit(f"{bronze} has {found} lines with {name}")
+        bronze.write_text(declared)
 
     def program(self, *words):
         return [
@@ -133,8 +141,6 @@ class Python(Engine):
 
 class Spark(Engine):
     """PySpark Structured Streaming with Delta: three queries, each until it has seen everything."""
-
-    topic = property(lambda self: self.bed.topic)
 
     def legs(self):
         return [("spark", self.command(self.bed.topic, "lake")), ("spark:start", self.command("empty", "nothing"))]

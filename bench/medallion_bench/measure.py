@@ -22,7 +22,7 @@ class Calibration:
         words = [f"{random.Random(1).getrandbits(32):08x}{n}" for n in range(4096)]
         dice = random.Random(2)
         self.text = " ".join(dice.choices(words, k=300_000)).encode()[: 4 * MIB]
-        self.turns = 10 if quick else 50
+        self.turns = 20 if quick else 110
         self.codec = pyarrow.Codec("zstd", compression_level=1)
 
     def __call__(self):

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import statistics
 import subprocess
 
@@ -35,14 +36,14 @@ def machine():
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
     memory = next(int(l.split()[1]) // 1024 for l in open("/proc/meminfo") if l.startswith("MemTotal"))
     say = lambda *words: subprocess.run(words, capture_output=True, text=True, cwd=PROJECT).stdout.strip()
-    kafka = (PROJECT / "scripts/kafka/pom.xml").read_text().partition("<version>")[2]
+    kafka = re.search(r"<kafka.version>([^<]+)", (PROJECT / "scripts/kafka/pom.xml").read_text())
     return {
         "cpu": cpu, "cores": os.cpu_count(), "memory_mib": memory, "kernel": platform.release(),
         "load_average": [round(load, 1) for load in os.getloadavg()],
         "commit": say("git", "rev-parse", "--short", "HEAD") + (" and changes" if say("git", "status", "--porcelain", "src") else ""),
         "program": say(os.environ["MEDALLION_BIN"], "--version"),
         "build": "release" if "release" in pathlib.Path(os.environ["MEDALLION_BIN"]).parts else "not known to be a release build",
-        "rustc": say("rustc", "--version"), "python": platform.python_version(), "kafka_pom": kafka.count("<dependency>"),
+        "rustc": say("rustc", "--version"), "python": platform.python_version(), "kafka": kafka and kafka[1],
         **{package: importlib.metadata.version(package) for package in PACKAGES},
     }  # fmt: skip
 
@@ -93,7 +94,7 @@ def comparison(rows, truth):
         if not mine:
             lines.append(f"| {leg} | 0 | no round counts | | | | | | |")
             continue
-        each = lambda key, scale=1.0: [row[key] * scale / row.get("per", 1) for row in mine]
+        each = lambda key, scale=1.0: [row[key] * scale for row in mine]
         per_event = lambda key: [row[key] * 1e9 / row["events"] for row in mine]
         speed = [row["events"] / row["wall_s"] for row in mine]
         mib = 1 / (1 << 20)
