@@ -136,7 +136,9 @@ impl Networks {
         for row in csv::Reader::from_path(path)?.deserialize() {
             let (network, campaign, _name): (i32, usize, String) = row?;
             networks.resize(networks.len().max(campaign + 1), None);
-            networks[campaign] = Some(network);
+            if let Some(place) = networks.get_mut(campaign) {
+                *place = Some(network);
+            }
         }
         Ok(Self(networks))
     }

@@ -245,8 +245,10 @@ impl Windows {
         if cells.len() <= campaign {
             cells.resize(campaign + 1, Cell::default());
         }
-        cells[campaign].count += 1;
-        cells[campaign].duration += event.end - event.start;
+        if let Some(cell) = cells.get_mut(campaign) {
+            cell.count += 1;
+            cell.duration += event.end - event.start;
+        }
     }
 
     /// Writes a row per minute and campaign. Returns their number.

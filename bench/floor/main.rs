@@ -76,7 +76,7 @@ struct Options {
     until: Step,
 }
 
-/// Hash of a number that is random already.
+/// Hash of a number that is a hash already.
 #[derive(Default)]
 struct Identity(u64);
 

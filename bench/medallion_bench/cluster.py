@@ -41,10 +41,18 @@ class Cluster:
 
     def _script(self, *words):
         script = PROJECT / "scripts" / "kafka.sh"
-        return subprocess.run([script, *words], env=self.environment, check=True, capture_output=True, text=True)
+        # What it says on stderr is for whoever watches.
+        subprocess.run([script, *words], env=self.environment, check=True, stdout=subprocess.DEVNULL)
 
     def __enter__(self):
-        self._script("start")
+        # On a busy machine Kafka's own tools take longer than the script waits for them.
+        for attempts_left in (2, 1, 0):
+            try:
+                self._script("start")
+                break
+            except subprocess.CalledProcessError:
+                if not attempts_left:
+                    raise
         self.pid = int((self.directory / "pid").read_text())
         return self
 
