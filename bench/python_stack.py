@@ -6,6 +6,7 @@ half a million records. It keeps the keys it has seen and the open windows in me
 
 import argparse
 import datetime as dt
+from typing import Annotated
 
 import msgspec
 import polars as pl
@@ -23,11 +24,11 @@ BRONZE = {
 
 
 class View(msgspec.Struct, forbid_unknown_fields=True):
-    view_id: str
+    view_id: Annotated[str, msgspec.Meta(min_length=1)]
     start_timestamp: str
     end_timestamp: str
-    banner_id: int
-    campaign_id: int
+    banner_id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    campaign_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 DECODE = msgspec.json.Decoder(View).decode
@@ -97,10 +98,8 @@ class Stack:
             .join(source, on="row", how="left", maintain_order="left")
             .join(self.networks, on="campaign_id", how="left", maintain_order="left")
         )
-        unfit = (pl.col("view_id") == "") | start.is_null() | end.is_null() | (pl.col("banner_id") < 1)
-        unfit |= ~pl.col("campaign_id").is_between(1, 2**31 - 1)
         views = views.with_columns(
-            reason=pl.when(unfit).then(pl.lit("schema"))
+            reason=pl.when(start.is_null() | end.is_null()).then(pl.lit("schema"))
             .when(pl.col("network_id").is_null()).then(pl.lit("lookup"))
             .when((end < start) | (end > start + pl.duration(days=1))).then(pl.lit("expectation"))
             .when(end > pl.col("timestamp") + pl.duration(hours=1)).then(pl.lit("event_time"))
