@@ -38,7 +38,7 @@ const SETTINGS: [(&str, &str); 10] = [
     ("queued.min.messages", "1000000"),
     ("queued.max.messages.kbytes", "131072"),
     ("fetch.queue.backoff.ms", "2"),
-    ("fetch.message.max.bytes", "4194304"),
+    ("fetch.message.max.bytes", "1048576"),
     ("fetch.max.bytes", "52428800"),
     ("fetch.wait.max.ms", "20"),
 ];
