@@ -115,8 +115,11 @@ impl Layout {
 
     fn encode(&self, rows: &RecordBatch) -> Result<Vec<u8>> {
         let encode = || -> parquet::errors::Result<Vec<u8>> {
-            let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(self.properties.clone()))?;
-            let row_bytes = rows.get_array_memory_size() / rows.num_rows().max(1);
+            let bytes = rows.get_array_memory_size();
+            // What compresses badly grows it; what compresses well leaves room untouched, which takes no memory.
+            let file = Vec::with_capacity(bytes / 2);
+            let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(self.properties.clone()))?;
+            let row_bytes = bytes / rows.num_rows().max(1);
             let group = (ROW_GROUP_BYTES / row_bytes.max(1)).clamp(1, ROW_GROUP_ROWS);
             for first in (0..rows.num_rows()).step_by(group) {
                 writer.write(&rows.slice(first, group.min(rows.num_rows() - first)))?;

@@ -14,6 +14,8 @@ use crate::error::{Context, Kind, Result};
 use crate::source::Record;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// The next batch has room for as many rows and bytes as the last, and one in so many more.
+const ROOM_TO_SPARE: usize = 8;
 
 /// The columns of every bronze table, in order; comments ride in the field metadata under `comment`.
 pub fn schema() -> SchemaRef {
@@ -133,12 +135,13 @@ impl BronzeBuilder {
         }
     }
 
-    /// An empty builder with room for as much as this one holds: the next batch is mostly as large, and a buffer that
-    /// grows is copied each time it doubles.
+    /// An empty builder with room for somewhat more than this one holds: the next batch is about as large, and a buffer
+    /// that grows is copied each time it doubles. Room that nothing is written to takes no memory.
     fn successor(&self) -> Self {
-        let rows = self.rows();
-        let text = |column: &StringBuilder| StringBuilder::with_capacity(rows, column.values_slice().len());
-        let binary = |column: &BinaryBuilder| BinaryBuilder::with_capacity(rows, column.values_slice().len());
+        let room = |held: usize| held + held / ROOM_TO_SPARE;
+        let rows = room(self.rows());
+        let text = |column: &StringBuilder| StringBuilder::with_capacity(rows, room(column.values_slice().len()));
+        let binary = |column: &BinaryBuilder| BinaryBuilder::with_capacity(rows, room(column.values_slice().len()));
         Self {
             seq: Int64Builder::with_capacity(rows),
             kind: text(&self.kind),
