@@ -13,11 +13,12 @@ use tokio::runtime::Handle;
 use super::bronze_loop::BronzeLoop;
 use super::health::Health;
 use super::layers::{GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
+use super::threads;
 use super::wake::{Bell, Stop};
 use super::watch::{Reload, RunEnd, watch};
 use crate::checkpoint::Checkpoints;
 use crate::definition::Pipeline;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::metrics;
 use crate::source::Positions;
 use crate::table::Lake;
@@ -121,11 +122,15 @@ pub fn run(components: &Components, pipelines: &[Pipeline], options: &Options) -
         scope.spawn(|| watch(pipelines, components.reload.as_ref(), &components.health, &end));
         let running: Vec<_> = pipelines
             .iter()
-            .map(|pipeline| scope.spawn(move || run_pipeline(components, pipeline, options)))
+            .map(|pipeline| {
+                threads::start(scope, &pipeline.name, &components.stop, move || {
+                    run_pipeline(components, pipeline, options)
+                })
+            })
             .collect();
         let ended: Vec<_> = running
             .into_iter()
-            .map(|thread| joined(thread.join(), &components.stop))
+            .map(|thread| threads::ended(thread, &components.stop))
             .collect();
         end.tell();
         ended.into_iter().collect()
@@ -133,6 +138,7 @@ pub fn run(components: &Components, pipelines: &[Pipeline], options: &Options) -
 }
 
 fn run_pipeline(components: &Components, pipeline: &Pipeline, options: &Options) -> Result<Summary> {
+    let stop = &components.stop;
     let wanted = |layer| options.layer.is_none_or(|only| only == layer);
     let stages = [Stage::default(), Stage::default()];
     let [bronze_end, silver_end] = &stages;
@@ -143,20 +149,23 @@ fn run_pipeline(components: &Components, pipeline: &Pipeline, options: &Options)
         let mut running = Vec::new();
         if wanted(Layer::Bronze) {
             let layer = BronzeLoop::new(components, pipeline, options);
-            running.push(scope.spawn(move || drive(layer, components, options, None, Some(bronze_end))));
+            running.push(threads::start(scope, "bronze", stop, move || {
+                drive(layer, components, options, None, Some(bronze_end))
+            }));
         }
         if wanted(Layer::Silver) {
             let layer = SilverLoop::new(components, pipeline, options);
-            running.push(scope.spawn(move || drive(layer, components, options, Some(bronze_end), Some(silver_end))));
+            running.push(threads::start(scope, "silver", stop, move || {
+                drive(layer, components, options, Some(bronze_end), Some(silver_end))
+            }));
         }
         if wanted(Layer::Gold) {
             let layer = GoldLoop::new(components, pipeline, options);
-            running.push(scope.spawn(move || drive(layer, components, options, Some(silver_end), None)));
+            running.push(threads::start(scope, "gold", stop, move || {
+                drive(layer, components, options, Some(silver_end), None)
+            }));
         }
-        let ended: Vec<_> = running
-            .into_iter()
-            .map(|thread| joined(thread.join(), &components.stop))
-            .collect();
+        let ended: Vec<_> = running.into_iter().map(|thread| threads::ended(thread, stop)).collect();
         let layers = ended.into_iter().collect::<Result<Vec<_>>>()?;
         Ok(Summary {
             pipeline: pipeline.name.clone(),
@@ -262,18 +271,4 @@ fn turn_on(
             return Ok(());
         }
     }
-}
-
-/// The result of a thread; one that panicked ends the run, never leaves a dead layer behind.
-fn joined<T>(result: std::thread::Result<Result<T>>, stop: &Stop) -> Result<T> {
-    result.unwrap_or_else(|panic| {
-        stop.ask();
-        let what = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(Error::new(Kind::Bug, format!("a layer panicked: {what}"))
-            .with_next("nothing is lost: start again; please report this"))
-    })
 }

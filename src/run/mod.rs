@@ -27,6 +27,7 @@ pub mod silver;
 mod stall;
 pub mod standing;
 pub mod tables;
+mod threads;
 pub mod upstream;
 pub mod wake;
 mod watch;

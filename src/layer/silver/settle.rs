@@ -79,7 +79,6 @@ struct Pass<'a> {
 }
 
 /// The rows of silver, column by column; the event's own columns are taken by place at the end.
-#[derive(Default)]
 struct Accepted {
     places: Vec<u32>,
     dates: Vec<i32>,
@@ -111,7 +110,7 @@ impl<'a> Pass<'a> {
             times,
             keys,
             archived: Vec::new().into_iter().peekable(),
-            accepted: Accepted::default(),
+            accepted: Accepted::with_room(candidates.len()),
             rejects: RejectsBuilder::new(),
             fates: Fates::default(),
         })
@@ -193,6 +192,18 @@ impl<'a> Pass<'a> {
 }
 
 impl Accepted {
+    fn with_room(rows: usize) -> Self {
+        Self {
+            places: Vec::with_capacity(rows),
+            dates: Vec::with_capacity(rows),
+            seqs: Vec::with_capacity(rows),
+            partitions: Vec::with_capacity(rows),
+            offsets: Vec::with_capacity(rows),
+            timestamps: Vec::with_capacity(rows),
+            watermarks: Vec::with_capacity(rows),
+        }
+    }
+
     fn push(&mut self, at: usize, event_time: i64, record: &Row<'_>, watermark: Option<i64>) {
         self.places.push(u32::try_from(at).unwrap_or(u32::MAX));
         let date = event_time.div_euclid(MICROS_PER_DAY);

@@ -121,22 +121,32 @@ impl Column {
         }
     }
 
-    /// The values as an Arrow array; the column is empty again.
+    /// The values as an Arrow array; the column is empty again, with room for about as many.
     pub(in crate::layer::silver) fn finish(&mut self) -> Result<ArrayRef> {
-        let valid = std::mem::take(&mut self.valid);
+        let valid = emptied(&mut self.valid);
         let nulls = (std::mem::take(&mut self.nulls) > 0).then(|| NullBuffer::from(valid));
         Ok(match &mut self.values {
-            Values::Text { ends, bytes } => text(std::mem::replace(ends, vec![0]), std::mem::take(bytes), nulls)?,
-            Values::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(std::mem::take(values)), nulls)),
-            Values::Int32(values) => Arc::new(Int32Array::new(std::mem::take(values).into(), nulls)),
-            Values::Int64(values) => Arc::new(Int64Array::new(std::mem::take(values).into(), nulls)),
-            Values::Float64(values) => Arc::new(Float64Array::new(std::mem::take(values).into(), nulls)),
-            Values::Timestamp(values) => {
-                Arc::new(TimestampMicrosecondArray::new(std::mem::take(values).into(), nulls).with_timezone("UTC"))
+            Values::Text { ends, bytes } => {
+                let full = emptied(ends);
+                ends.push(0);
+                text(full, emptied(bytes), nulls)?
             }
-            Values::Date(values) => Arc::new(Date32Array::new(std::mem::take(values).into(), nulls)),
+            Values::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(emptied(values)), nulls)),
+            Values::Int32(values) => Arc::new(Int32Array::new(emptied(values).into(), nulls)),
+            Values::Int64(values) => Arc::new(Int64Array::new(emptied(values).into(), nulls)),
+            Values::Float64(values) => Arc::new(Float64Array::new(emptied(values).into(), nulls)),
+            Values::Timestamp(values) => {
+                Arc::new(TimestampMicrosecondArray::new(emptied(values).into(), nulls).with_timezone("UTC"))
+            }
+            Values::Date(values) => Arc::new(Date32Array::new(emptied(values).into(), nulls)),
         })
     }
+}
+
+/// Takes the values out. The next step is mostly as large, and a vector that grows is copied each time it doubles.
+fn emptied<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = values.len() + values.len() / 8;
+    std::mem::replace(values, Vec::with_capacity(room))
 }
 
 fn text(ends: Vec<i32>, bytes: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
