@@ -7,6 +7,7 @@
 mod aggregate;
 mod fault;
 mod size;
+mod spans;
 #[cfg(test)]
 mod tests;
 
@@ -128,7 +129,9 @@ fn scalar(sql: &str, schema: &Schema, scope: &DFSchema) -> Result<(Expr, Yield),
                 .suggest("move the aggregate to gold.toml"),
         );
     }
-    let expr = simplify(expr, scope).map_err(|error| Fault::of(&error, schema))?;
+    let expr = simplify(expr, scope)
+        .and_then(|expr| spans::spans(expr, scope))
+        .map_err(|error| Fault::of(&error, schema))?;
     let computed = expr.get_type(scope).map_err(|error| Fault::of(&error, schema))?;
     let data_type = stored(&computed).ok_or_else(|| unstorable(&computed))?;
     let nullable = expr.nullable(scope).map_err(|error| Fault::of(&error, schema))?;

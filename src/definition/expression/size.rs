@@ -7,6 +7,8 @@
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Expr;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::Fault;
 
@@ -16,6 +18,11 @@ const TEXT: usize = 8 * 1024;
 /// Most operators of an expression. `a + b + c` is a level deeper for each of them; DataFusion reads and judges an
 /// expression by recursion, in a time that grows with the square of its depth.
 const OPERATORS: usize = 400;
+
+/// Deepest brackets of an expression. The SQL parser tries what is in brackets in two ways, and where it is wrong, all of
+/// it in two ways again for each bracket around it: a slip 24 brackets deep takes minutes, and each further one doubles
+/// that.
+const DEPTH: usize = 10;
 
 /// Operators that are words.
 const WORDS: [&str; 15] = [
@@ -47,9 +54,30 @@ pub(super) fn too_long(sql: &str) -> Option<Fault> {
         )));
     }
     let operators = operators(sql);
-    (operators > OPERATORS).then(|| {
-        Fault::new(format!("has {operators} operators, and may have {OPERATORS}")).suggest("split it, or use in (...)")
+    if operators > OPERATORS {
+        let fault = Fault::new(format!("has {operators} operators, and may have {OPERATORS}"));
+        return Some(fault.suggest("split it, or use in (...)"));
+    }
+    let depth = depth(sql);
+    (depth > DEPTH).then(|| {
+        Fault::new(format!("has brackets in brackets, {depth} deep, and may have {DEPTH}"))
+            .suggest("split it, or leave out brackets that change nothing")
     })
+}
+
+/// How many brackets are open where most are. Text that has no tokens has none: the parser does not get to read it.
+fn depth(sql: &str) -> usize {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
+    let (mut open, mut deepest) = (0_usize, 0);
+    for token in tokens {
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => open += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
 }
 
 /// No fewer operators than there are: signs and words, also those in quotes and comments.

@@ -181,6 +181,18 @@ fn no_expression_takes_for_ever() {
             format!("6{}1{}", "case when ok then ".repeat(400), " end".repeat(400)),
         ),
         ("calls", format!("6{}1{}", "abs(".repeat(2000), ")".repeat(2000))),
+        // What is wrong inside is tried in two ways for each call around it.
+        (
+            "a slip in casts",
+            format!("6{}x y{}", "cast(".repeat(40), ")".repeat(40)),
+        ),
+        (
+            "a slip in few casts",
+            format!("6{}x y{}", "cast(".repeat(10), ")".repeat(10)),
+        ),
+        ("a slip in positions", format!("6{}x y", "position(".repeat(10))),
+        ("a slip in lists", format!("6{}x y", "array[".repeat(40))),
+        ("a slip in negations", format!("6{}x y", "not (".repeat(40))),
         ("brackets", format!("6id{}", "[1]".repeat(4000))),
         ("concatenations", format!("6{}name", "name || ".repeat(1900))),
         ("aggregates", format!("7{}count(*)", "count(*) + ".repeat(1300))),
