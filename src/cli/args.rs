@@ -107,7 +107,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         medallion produce --topic view_log --count 1000000 --partitions 6\n  \
         medallion produce --topic web_requests --file requests.ndjson.gz --key request_id --partitions 4")]
-    Produce(Produce),
+    Produce(Box<Produce>),
     /// Run the whole pipeline on an embedded broker with generated events
     Demo(Demo),
     /// Accept that records are lost upstream, record that in bronze, and let `run` go on
