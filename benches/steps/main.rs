@@ -7,6 +7,15 @@
 //! `cargo bench -- ratios` compares decoders in turns; `cargo bench -- growth` shows what commits cost on tables with
 //! a long history.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a benchmark: a failure is its end"
+)]
+
 mod bronze;
 mod commit;
 mod consume;
