@@ -22,7 +22,7 @@ use medallion::layer::silver::{Dedupe, First, Horizon, Key};
 use medallion::run::archive::VolumeArchive;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const BATCH: u64 = 100_000;
 const LAST: u64 = 1_000_000;

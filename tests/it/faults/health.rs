@@ -1,6 +1,9 @@
 //! Nothing looks healthy while it is not, and what was broken recovers by itself.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::support::command::done;
 use crate::support::live::Live;
@@ -13,21 +16,28 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(45);
 const UP: &str = "medallion_layer_up";
 const SINCE: &str = "medallion_layer_trouble_timestamp_seconds";
 
-/// Takes the lake away from under the program: a file lies where its directory was.
+/// Takes the lake away from under the program: a file lies where its directory was. The two change places in one call,
+/// because a lake that is not there at all, however briefly, is a damaged one and ends the run.
 struct Outage<'a>(&'a Project);
 
 impl<'a> Outage<'a> {
     fn begin(project: &'a Project) -> Self {
-        let lake = project.lake_path();
-        std::fs::rename(&lake, lake.with_extension("away")).unwrap();
-        std::fs::write(&lake, "no directory").unwrap();
+        std::fs::write(Self::elsewhere(project), "no directory").unwrap();
+        Self::swap(project);
         Self(project)
     }
 
     fn end(self) {
-        let lake = self.0.lake_path();
-        std::fs::remove_file(&lake).unwrap();
-        std::fs::rename(lake.with_extension("away"), &lake).unwrap();
+        Self::swap(self.0);
+    }
+
+    fn elsewhere(project: &Project) -> PathBuf {
+        project.lake_path().with_extension("away")
+    }
+
+    fn swap(project: &Project) {
+        let (lake, elsewhere) = (project.lake_path(), Self::elsewhere(project));
+        renameat_with(CWD, lake, CWD, elsewhere, RenameFlags::EXCHANGE).unwrap();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::command::{Said, ended, medallion};
@@ -13,13 +14,13 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running program; killed if the test ends before it does.
 pub struct Live {
-    child: Option<Child>,
+    child: Mutex<Option<Child>>,
     address: SocketAddr,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
+        if let Some(child) = self.child.get_mut().unwrap() {
             let _already_gone = child.kill();
             let _reaped = child.wait();
         }
@@ -38,7 +39,7 @@ impl Live {
             .spawn()
             .unwrap();
         Self {
-            child: Some(child),
+            child: Mutex::new(Some(child)),
             address,
         }
     }
@@ -57,6 +58,7 @@ impl Live {
             if value.is_some_and(&fits) {
                 return began.elapsed();
             }
+            self.assert_running();
             assert!(
                 began.elapsed() < PATIENCE,
                 "{name} {labels:?} is {value:?} after {PATIENCE:?}"
@@ -76,17 +78,29 @@ impl Live {
         began.elapsed()
     }
 
+    /// Fails with what the program said if it has ended.
+    #[track_caller]
+    fn assert_running(&self) {
+        let mut child = self.child.lock().unwrap();
+        if child.as_mut().unwrap().try_wait().unwrap().is_none() {
+            return;
+        }
+        let said = ended(child.take().unwrap());
+        panic!("the program has ended with {:?}: {}", said.code, said.err);
+    }
+
     /// Sends a signal: `TERM`, `INT`, `STOP`, ...
     pub fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().map(Child::id).unwrap_or_default().to_string();
+        let pid = self.child.lock().unwrap().as_ref().unwrap().id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
         assert!(sent.success());
     }
 
     /// Asks it to end, and gives what it said.
-    pub fn end(mut self) -> Said {
+    pub fn end(self) -> Said {
         self.signal("TERM");
-        ended(self.child.take().unwrap())
+        let child = self.child.lock().unwrap().take();
+        ended(child.unwrap())
     }
 }
 
