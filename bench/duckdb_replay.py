@@ -1,4 +1,7 @@
-"""Gold's aggregate by DuckDB from silver's live files: `duckdb_replay.py SILVER OUT`. Two threads, as the machine has."""
+"""Gold's aggregate by DuckDB from silver's live files: `duckdb_replay.py SILVER OUT`. Two threads, as the machine has.
+
+Minutes are computed on microseconds, because DuckDB truncates instants only with an extension that is not in its package.
+"""
 
 import sys
 
@@ -7,7 +10,7 @@ from deltalake import DeltaTable
 
 QUERY = """
 copy (
-    select campaign_id, network_id, date_trunc('minute', end_timestamp) as minute_timestamp,
+    select campaign_id, network_id, make_timestamp(epoch_us(end_timestamp) // 60000000 * 60000000) as minute_timestamp,
         cast(sum(epoch_us(end_timestamp) - epoch_us(start_timestamp)) as double) / (1000000.0 * count(*)) as avg_duration,
         cast(count(*) as int) as total_count
     from read_parquet(?)
@@ -17,7 +20,7 @@ copy (
 
 
 def main(silver, out):
-    session = duckdb.connect(config={"threads": 2, "TimeZone": "UTC"})
+    session = duckdb.connect(config={"threads": 2})
     session.execute(QUERY.format(out=out.replace("'", "''")), [DeltaTable(silver).file_uris()])
 
 

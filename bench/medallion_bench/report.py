@@ -20,8 +20,6 @@ def publish(given, found):
     """Prints the report; with --out writes it as DATE-NAME.md and .json."""
     found["machine"] = machine()
     found["settings"] = {key: str(value) for key, value in vars(given).items() if value is not None} | {"shares": SHARES}
-    if "calibration" in (found["rows"] or [{}])[0]:
-        mark_drift(found["rows"])
     text = render(found)
     print(text)
     if given.out:
@@ -48,20 +46,15 @@ def machine():
     }  # fmt: skip
 
 
-def mark_drift(rows):
-    """A round in which the kernel cost more than 10 % more CPU at one time than at another is marked."""
-    for number in {row["round"] for row in rows}:
-        mine = [row for row in rows if row["round"] == number]
-        costs = [point["cpu_s"] for row in mine for point in row["calibration"]]
-        for row in mine:
-            row["drift"] = max(costs) / min(costs) - 1
+def drift(rows):
+    """By how much the calibration kernel cost more at one time than at another, right before and after these runs."""
+    costs = [point["cpu_s"] for row in rows for point in row["calibration"]]
+    return max(costs) / min(costs) - 1
 
 
-def judged(rows):
-    """Rows that count: right tables, and a steady machine unless it never was."""
-    right = [row for row in rows if not row.get("differs")]
-    steady = [row for row in right if row["drift"] <= DRIFT]
-    return (steady, True) if steady else (right, False)
+def calibrated(row):
+    """CPU time in units of the kernel's, right before and after the run: what the machine was worth in that moment."""
+    return row["cpu_s"] / statistics.mean(point["cpu_s"] for point in row["calibration"])
 
 
 def spread(values, form):
@@ -84,56 +77,68 @@ def render(found):
 
 def comparison(rows, truth):
     """Absolute numbers, ratios, what was left out."""
-    counted, steady = judged(rows)
     legs = list(dict.fromkeys(row["leg"] for row in rows))
-    by = {leg: [row for row in counted if row["leg"] == leg] for leg in legs}
-    lines = ["CPU is user and system time of the whole process tree, the broker's apart. Median (min – max) over the rounds.", ""]
-    lines += ["| leg | rounds | CPU ns/event | wall s | events/s | peak RSS MiB | written MiB | files | broker ns/event |"]
+    right = [row for row in rows if not row.get("differs")]
+    by = {leg: [row for row in right if row["leg"] == leg] for leg in legs}
+    lines = [
+        "CPU is user and system time of the whole process tree, the broker's apart. Median (min – max) over the runs that count: those around "
+        "which the calibration kernel cost the same within 10 %, or, with a star, all of them where that holds for none.", "",
+    ]  # fmt: skip
+    lines += ["| leg | runs | CPU ns/event | wall s | events/s | peak RSS MiB | written MiB | files | broker ns/event |"]
     lines += ["|---|---|---|---|---|---|---|---|---|"]
-    for leg, mine in by.items():
-        if not mine:
-            lines.append(f"| {leg} | 0 | no round counts | | | | | | |")
-            continue
-        each = lambda key, scale=1.0: [row[key] * scale for row in mine]
-        per_event = lambda key: [row[key] * 1e9 / row["events"] for row in mine]
-        speed = [row["events"] / row["wall_s"] for row in mine]
-        mib = 1 / (1 << 20)
-        lines.append(
-            f"| {leg} | {len(mine)} | {spread(per_event('cpu_s'), '{:,.0f}'.format)} | {spread(each('wall_s'), '{:.2f}'.format)} "
-            f"| {spread(speed, '{:,.0f}'.format)} | {spread(each('peak_rss_bytes', mib), '{:,.0f}'.format)} "
-            f"| {statistics.median(each('bytes', mib)):,.1f} | {mine[-1]['files']} | {spread(per_event('broker_s'), '{:,.0f}'.format)} |"
-        )
-    return lines + [""] + ratios(by, legs) + left_out(rows, steady, truth)
+    lines += [absolute(leg, mine) for leg, mine in by.items()]
+    return lines + [""] + ratios(by, legs) + rounds(rows, truth)
+
+
+def absolute(leg, right):
+    """One leg's numbers."""
+    if not right:
+        return f"| {leg} | 0 | no run has the right tables | | | | | | |"
+    steady = [row for row in right if drift([row]) <= DRIFT]
+    mine = steady or right
+    each = lambda key, scale=1.0: [row[key] * scale for row in mine]
+    per_event = lambda key: [row[key] * 1e9 / row["events"] for row in mine]
+    speed = [row["events"] / row["wall_s"] for row in mine]
+    mib = 1 / (1 << 20)
+    return (
+        f"| {leg} | {len(mine)}{'' if steady else '*'} | {spread(per_event('cpu_s'), '{:,.0f}'.format)} "
+        f"| {spread(each('wall_s'), '{:.2f}'.format)} "
+        f"| {spread(speed, '{:,.0f}'.format)} | {spread(each('peak_rss_bytes', mib), '{:,.0f}'.format)} "
+        f"| {statistics.median(each('bytes', mib)):,.1f} | {mine[-1]['files']} | {spread(per_event('broker_s'), '{:,.0f}'.format)} |"
+    )
 
 
 def ratios(by, legs):
     """Each leg over the first of the list, within the same round."""
     base = legs[0]
-    lines = [f"Ratios over `{base}`, formed within each round.", "", "| leg | CPU | wall | peak RSS | bytes |", "|---|---|---|---|---|"]
+    per = {
+        "CPU": lambda row: row["cpu_s"] / row["events"],
+        "CPU, calibrated": lambda row: calibrated(row) / row["events"],
+        "wall": lambda row: row["wall_s"] / row["events"],
+        "peak RSS": lambda row: row["peak_rss_bytes"],
+        "bytes": lambda row: row["bytes"] / row["events"],
+    }
+    lines = [
+        f"Ratios over `{base}`, formed within each round; calibrated: of each run's CPU time over that of the kernel around it.", "",
+        f"| leg | rounds | {' | '.join(per)} |", "|---|---|" + "---|" * len(per),
+    ]  # fmt: skip
     of_round = {row["round"]: row for row in by[base]}
     for leg in legs[1:]:
         pairs = [(row, of_round[row["round"]]) for row in by[leg] if row["round"] in of_round]
-        if not pairs:
-            continue
-        cells = []
-        for key in ("cpu_s", "wall_s", "peak_rss_bytes", "bytes"):
-            per = lambda row: row[key] / (row["events"] if key in ("cpu_s", "wall_s", "bytes") else 1)
-            cells.append(spread([per(mine) / per(other) for mine, other in pairs if per(other)] or [0], "{:.2f}".format))
-        lines.append(f"| {leg} | " + " | ".join(cells) + " |")
+        cells = [spread([of(mine) / of(other) for mine, other in pairs if of(other)] or [0], "{:.2f}".format) for of in per.values()]
+        if pairs:
+            lines.append(f"| {leg} | {len(pairs)} | " + " | ".join(cells) + " |")
     return lines + [""]
 
 
-def left_out(rows, steady, truth):
-    """Which rounds and runs do not count, and what the machine did meanwhile."""
+def rounds(rows, truth):
+    """What the machine did in each round, and which runs have no time."""
     lines = []
     for number in sorted({row["round"] for row in rows}):
         mine = [row for row in rows if row["round"] == number]
         points = [point for row in mine for point in row["calibration"]]
         cpu, wall = sum(p["cpu_s"] for p in points), sum(p["wall_s"] for p in points)
-        mark = "" if mine[0]["drift"] <= DRIFT else ", **left out**" if steady else ", over the limit"
-        lines.append(f"- round {number}: calibration drifts by {mine[0]['drift']:.0%}{mark}; it had {cpu / wall:.0%} of a core")
-    if not steady:
-        lines.append("- every round drifts by more than 10 %: all are counted, and none should be trusted to a few per cent")
+        lines.append(f"- round {number}: calibration drifts by {drift(mine):.0%} over all of it; it had {cpu / wall:.0%} of a core")
     lines += [f"- {row['leg']}, round {row['round']}: no time, its tables differ: {row['differs']}" for row in rows if row.get("differs")]
     if truth:
         lines.append(f"- the tables of every counted run: {json.dumps({key: value for key, value in truth.items()})}")

@@ -11,6 +11,7 @@ mod column;
 mod datum;
 mod event;
 mod instant;
+mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub(super) use datum::{shorten, shorten_to};
 pub(super) use instant::{parse_date, parse_instant};
 
 use self::event::Event;
+use self::plain::Plain;
 use super::reject::Reason;
 use crate::definition::Contract;
 
@@ -42,6 +44,7 @@ pub struct Defect {
 /// Turns payloads into the columns of a contract.
 #[derive(Debug)]
 pub struct Decoder {
+    plain: Plain,
     event: Event,
     columns: Vec<Column>,
     rows: usize,
@@ -51,6 +54,7 @@ impl Decoder {
     /// A decoder of the events of `contract`, without rows.
     pub fn new(contract: &Contract) -> Self {
         Self {
+            plain: Plain::new(contract),
             event: Event::new(contract),
             columns: contract.fields.iter().map(|field| Column::new(field.kind)).collect(),
             rows: 0,
@@ -62,12 +66,19 @@ impl Decoder {
     /// # Errors
     /// The payload's defect; the columns are as before.
     pub fn decode(&mut self, payload: Option<&[u8]>) -> Result<(), Defect> {
-        let judged = text(payload).and_then(|text| self.event.read(text, &mut self.columns, self.rows));
-        match judged {
-            Ok(()) => self.rows += 1,
-            Err(_) => self.columns.iter_mut().for_each(|column| column.truncate(self.rows)),
+        let text = text(payload)?;
+        if self.plain.read(text, &mut self.columns, self.rows).is_none() {
+            self.take_back();
+            let judged = self.event.read(text, &mut self.columns, self.rows);
+            judged.inspect_err(|_| self.take_back())?;
         }
-        judged
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Leaves whole rows in the columns.
+    fn take_back(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.truncate(self.rows));
     }
 
     /// The columns of all rows since the last call, in the contract's order.

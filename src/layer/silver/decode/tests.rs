@@ -228,3 +228,96 @@ proptest! {
         }
     }
 }
+
+/// A message out of pieces that are nearly right, so that many are and the others are wrong in one place.
+fn nearly() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        9 => prop::sample::select(vec!["id", "name", "size", "at", "share", "ok", "day"]),
+        1 => prop::sample::select(vec!["x", "i\\u0064", "id\\", "i", "idd", ""]),
+    ];
+    let value = prop::sample::select(vec![
+        "1",
+        "0",
+        "-0",
+        "-7",
+        "01",
+        "-",
+        "1.0",
+        "1e2",
+        "2.5",
+        "999999999999999999",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "4294967296",
+        "true",
+        "false",
+        "null",
+        "tru",
+        "nul",
+        "truex",
+        "\"abc\"",
+        "\"\"",
+        "\"\u{e4}b\"",
+        "\"a\\u0062\"",
+        "\"a\tb\"",
+        "\"abcdefgh\\n\"",
+        "\"abc",
+        "[]",
+        "{}",
+        "[1",
+        "\"1970-01-01T00:00:01Z\"",
+        "\"1970-01-01 00:00:01.5+01:00\"",
+        "\"1970-01-02\"",
+    ]);
+    let blank = prop::sample::select(vec!["", "", "", " ", "\r\n", "\t", "\u{a0}"]);
+    let member = (blank.clone(), name, blank.clone(), value, blank.clone())
+        .prop_map(|(a, name, b, value, c)| format!("{a}\"{name}\"{b}:{c}{value}{b}"));
+    let order = prop_oneof![
+        Just(r#""id":5,"name":"abc","size":3,"at":"1970-01-01T00:00:01Z""#.to_owned()),
+        prop::collection::vec(member, 0..6).prop_map(|members| members.join(",")),
+    ];
+    (
+        blank.clone(),
+        order,
+        prop::sample::select(vec!["}", "}", "}", "} ", "", "}}", ",}", "}x"]),
+    )
+        .prop_map(|(blank, members, end)| format!("{blank}{{{members}{end}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn the_short_way_says_what_the_parser_says_or_nothing(messages in prop::collection::vec(nearly(), 1..4), closed: bool) {
+        let contract = contract(closed);
+        let mut decoder = Decoder::new(&contract);
+        let mut parser = Decoder { plain: Plain::new(&Contract { fields: Vec::new(), ..contract.clone() }), ..Decoder::new(&contract) };
+        for message in &messages {
+            prop_assert_eq!(decoder.decode(Some(message.as_bytes())), parser.decode(Some(message.as_bytes())), "{}", message);
+        }
+        prop_assert_eq!(decoder.finish().unwrap(), parser.finish().unwrap());
+    }
+}
+
+#[test]
+fn the_short_way_is_taken_by_what_producers_write() {
+    let contract = contract(true);
+    for (message, taken) in [
+        (
+            r#"{"id":1,"name":"abc","size":-3,"at":"1970-01-01T00:00:01Z","ok":true}"#,
+            true,
+        ),
+        ("{ \"name\": null, \"id\": 12 }\n", true),
+        (r#"{"id":1,"name":"\u00e4b"}"#, false),
+        (r#"{"id":1,"share":0.5}"#, false),
+        (r#"{"name":"abc"}"#, false),
+        (r#"{"id":1,"name":"a"}"#, false),
+        (r#"{"id":1,"id":1}"#, false),
+    ] {
+        let mut columns: Vec<Column> = contract.fields.iter().map(|field| Column::new(field.kind)).collect();
+        let found = Plain::new(&contract).read(message, &mut columns, 0);
+        assert_eq!(found.is_some(), taken, "{message}");
+        assert!(!taken || columns.iter().all(|column| column.len() == 1), "{message}");
+    }
+}
