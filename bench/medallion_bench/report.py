@@ -76,7 +76,7 @@ def render(found):
 
 
 def comparison(rows, truth):
-    """Absolute numbers, ratios, what was left out."""
+    """Absolute numbers, ratios, what the machine did."""
     legs = list(dict.fromkeys(row["leg"] for row in rows))
     right = [row for row in rows if not row.get("differs")]
     by = {leg: [row for row in right if row["leg"] == leg] for leg in legs}
