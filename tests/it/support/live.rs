@@ -1,9 +1,9 @@
 //! The real program running, seen as an operator sees it: by its metrics, its log and its exit code.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::command::{Said, ended, medallion};
@@ -14,13 +14,13 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running program; killed if the test ends before it does.
 pub struct Live {
-    child: Mutex<Option<Child>>,
+    child: RefCell<Option<Child>>,
     address: SocketAddr,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if let Some(child) = self.child.get_mut().unwrap() {
+        if let Some(child) = self.child.get_mut() {
             let _already_gone = child.kill();
             let _reaped = child.wait();
         }
@@ -39,7 +39,7 @@ impl Live {
             .spawn()
             .unwrap();
         Self {
-            child: Mutex::new(Some(child)),
+            child: RefCell::new(Some(child)),
             address,
         }
     }
@@ -81,7 +81,7 @@ impl Live {
     /// Fails with what the program said if it has ended.
     #[track_caller]
     fn assert_running(&self) {
-        let mut child = self.child.lock().unwrap();
+        let mut child = self.child.borrow_mut();
         if child.as_mut().unwrap().try_wait().unwrap().is_none() {
             return;
         }
@@ -91,7 +91,7 @@ impl Live {
 
     /// Sends a signal: `TERM`, `INT`, `STOP`, ...
     pub fn signal(&self, name: &str) {
-        let pid = self.child.lock().unwrap().as_ref().unwrap().id().to_string();
+        let pid = self.child.borrow().as_ref().unwrap().id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
         assert!(sent.success());
     }
@@ -99,7 +99,7 @@ impl Live {
     /// Asks it to end, and gives what it said.
     pub fn end(self) -> Said {
         self.signal("TERM");
-        let child = self.child.lock().unwrap().take();
+        let child = self.child.borrow_mut().take();
         ended(child.unwrap())
     }
 }

@@ -5,6 +5,8 @@
 //! the parser behind it ([`super::event`]), whose answer this one must never differ from; so a bad message is read
 //! twice, and nobody else pays for it.
 
+use std::collections::HashMap;
+
 use super::column::Column;
 use super::datum::{Datum, put};
 use crate::definition::{Contract, Field};
@@ -13,6 +15,7 @@ use crate::definition::{Contract, Field};
 #[derive(Debug)]
 pub(super) struct Plain {
     members: Vec<Member>,
+    places: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -30,6 +33,12 @@ impl Plain {
         };
         Self {
             members: contract.fields.iter().map(member).collect(),
+            places: contract
+                .fields
+                .iter()
+                .map(|field| field.name.clone())
+                .zip(0..)
+                .collect(),
         }
     }
 
@@ -61,20 +70,14 @@ impl Plain {
 
     /// The member whose name comes next: producers write members in one order.
     fn place(&self, scan: &mut Scan<'_>, guess: usize) -> Option<usize> {
-        let is = |member: &Member| {
-            member
-                .quoted
-                .as_deref()
-                .is_some_and(|name| scan.rest().starts_with(name))
-        };
-        let guessed = self.members.get(guess).is_some_and(is);
-        let place = if guessed {
-            guess
-        } else {
-            self.members.iter().position(is)?
-        };
-        scan.at += self.members.get(place)?.quoted.as_ref()?.len();
-        Some(place)
+        let guessed = self.members.get(guess).and_then(|member| member.quoted.as_deref());
+        match guessed {
+            Some(name) if scan.rest().starts_with(name) => {
+                scan.at += name.len();
+                Some(guess)
+            }
+            _ => self.places.get(scan.text()?).copied(),
+        }
     }
 
     /// Fills in the members that are not there, if they may be missing.
@@ -125,16 +128,20 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
+    /// A text without escapes, its quotes passed.
+    fn text(&mut self) -> Option<&'a str> {
+        let inside = self.rest().strip_prefix('"')?;
+        let length = plain_length(inside.as_bytes());
+        // What ended it may also be a backslash or a control character.
+        (inside.as_bytes().get(length) == Some(&b'"')).then_some(())?;
+        self.at += length + 2;
+        inside.get(..length)
+    }
+
     fn datum(&mut self) -> Option<Datum<'a>> {
         let rest = self.rest();
         let (datum, length) = match self.peek()? {
-            b'"' => {
-                let inside = rest.get(1..)?;
-                let length = plain_length(inside.as_bytes());
-                // What ended it may also be a backslash or a control character.
-                (inside.as_bytes().get(length) == Some(&b'"')).then_some(())?;
-                (Datum::Text(inside.get(..length)?), length + 2)
-            }
+            b'"' => return self.text().map(Datum::Text),
             b'-' | b'0'..=b'9' => whole(rest.as_bytes())?,
             b't' => (Datum::Boolean(true), rest.starts_with("true").then_some(4)?),
             b'f' => (Datum::Boolean(false), rest.starts_with("false").then_some(5)?),
