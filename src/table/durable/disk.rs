@@ -21,9 +21,18 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Takes away the staged file's own name.
     fn discard(&self, staged: &Path) -> io::Result<()>;
     /// Has the content of the file at `at` on disk when it returns.
-    fn sync_file(&self, at: &Path) -> io::Result<()>;
+    fn sync_file(&self, at: &Path) -> Result<(), Unsynced>;
     /// Has the names in the directory `at` on disk when it returns.
-    fn sync_directory(&self, at: &Path) -> io::Result<()>;
+    fn sync_directory(&self, at: &Path) -> Result<(), Unsynced>;
+}
+
+/// Why something is not known to be on disk.
+#[derive(Debug)]
+pub enum Unsynced {
+    /// It could not be opened, so the disk was not asked: nothing is lost of it, and it may be tried again.
+    NotOpened(io::Error),
+    /// The disk was asked, and what was in it may be there or not.
+    Failed(io::Error),
 }
 
 /// The file systems of this machine, from `/` on, as `object_store`'s `LocalFileSystem` without prefix sees them.
@@ -71,12 +80,13 @@ impl Disk for LocalDisk {
         std::fs::remove_file(Self::place(staged))
     }
 
-    fn sync_file(&self, at: &Path) -> io::Result<()> {
-        File::open(Self::place(at))?.sync_all()
+    fn sync_file(&self, at: &Path) -> Result<(), Unsynced> {
+        let file = File::open(Self::place(at)).map_err(Unsynced::NotOpened)?;
+        file.sync_all().map_err(Unsynced::Failed)
     }
 
-    fn sync_directory(&self, at: &Path) -> io::Result<()> {
-        File::open(Self::place(at))?.sync_all()
+    fn sync_directory(&self, at: &Path) -> Result<(), Unsynced> {
+        self.sync_file(at)
     }
 }
 
@@ -125,5 +135,31 @@ impl From<SyncFailed> for object_store::Error {
             store: "disk",
             source: Box::new(failed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use object_store::local::LocalFileSystem;
+
+    use super::super::{Durable, What};
+    use super::*;
+
+    #[test]
+    fn a_directory_that_was_away_for_a_while_is_relied_on_again() {
+        let lake = tempfile::tempdir().unwrap();
+        let table = lake.path().join("table");
+        fs::write(&table, "in place of a directory").unwrap();
+        let root = Path::from_absolute_path(lake.path()).unwrap();
+        let log = root.clone().join("table").join("_delta_log");
+        let store = Durable::new(Arc::new(LocalFileSystem::new()), Arc::new(LocalDisk), root);
+        let error = store.sync(What::Directory, &log).unwrap_err();
+        assert!(!SyncFailed::caused(&error), "{error}");
+        fs::remove_file(&table).unwrap();
+        fs::create_dir_all(table.join("_delta_log")).unwrap();
+        store.sync(What::Directory, &log).unwrap();
     }
 }

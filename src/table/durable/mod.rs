@@ -40,7 +40,7 @@ use super::object::location;
 use known::{Known, parent};
 use place::{Entry, below, is_data, is_hint};
 
-pub use disk::{Disk, LocalDisk, SyncFailed};
+pub use disk::{Disk, LocalDisk, SyncFailed, Unsynced};
 
 /// Syncs that wait for the disk at the same time: one flush of the disk then serves many.
 const SYNCS_AT_ONCE: usize = 16;
@@ -96,13 +96,12 @@ impl Durable {
             What::File => self.disk.sync_file(at),
             What::Directory => self.disk.sync_directory(at),
         };
-        synced.map_err(|error| {
-            // One that could not be opened was not asked of the disk, so nothing is lost of it.
-            if error.kind() == ErrorKind::NotFound || error.raw_os_error().is_some_and(is_out_of_files) {
-                return failed(at, error);
+        synced.map_err(|unsynced| match unsynced {
+            Unsynced::NotOpened(error) => failed(at, error),
+            Unsynced::Failed(error) => {
+                self.known().failed(at, error.to_string());
+                SyncFailed::new(at, error).into()
             }
-            self.known().failed(at, error.to_string());
-            SyncFailed::new(at, error).into()
         })
     }
 
@@ -223,11 +222,6 @@ impl Durable {
     }
 }
 
-/// Whether the error is ENFILE or EMFILE: too many open files.
-fn is_out_of_files(code: i32) -> bool {
-    [23, 24].contains(&code)
-}
-
 /// Has the names of the directory `root` on this machine's disk and of those above it: any of them may be new. One that
 /// we may not read, or whose file system knows no sync, was not made by us.
 pub(super) fn sync_above(root: &Path) -> std::result::Result<(), SyncFailed> {
@@ -235,10 +229,12 @@ pub(super) fn sync_above(root: &Path) -> std::result::Result<(), SyncFailed> {
         let above: Path = root.parts().take(depth).collect();
         match LocalDisk.sync_directory(&above) {
             Ok(()) => {}
-            Err(error) if [ErrorKind::PermissionDenied, ErrorKind::InvalidInput].contains(&error.kind()) => {
+            Err(Unsynced::NotOpened(error) | Unsynced::Failed(error))
+                if [ErrorKind::PermissionDenied, ErrorKind::InvalidInput].contains(&error.kind()) =>
+            {
                 tracing::debug!(directory = %above, %error, "a directory above the lake is not synced");
             }
-            Err(error) => return Err(SyncFailed::new(&above, error)),
+            Err(Unsynced::NotOpened(error) | Unsynced::Failed(error)) => return Err(SyncFailed::new(&above, error)),
         }
     }
     Ok(())
@@ -257,7 +253,7 @@ fn failed(at: &Path, error: std::io::Error) -> Error {
         },
         kind => Error::Generic {
             store: "disk",
-            source: Box::new(std::io::Error::new(kind, format!("writing {path}: {error}"))),
+            source: Box::new(std::io::Error::new(kind, format!("{path}: {error}"))),
         },
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use medallion::table::durable::Disk;
+use medallion::table::durable::{Disk, Unsynced};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -101,16 +101,21 @@ impl SimDisk {
         }
     }
 
-    fn synced(&self, at: &Path, done: fn(String) -> Change, lost: fn(String) -> Change) -> io::Result<()> {
+    fn synced(
+        &self,
+        at: &Path,
+        done: fn(String) -> Change,
+        lost: fn(String) -> Change,
+    ) -> std::result::Result<(), Unsynced> {
         let mut state = self.state();
         if !state.image.has(at.as_ref()) {
-            return Err(ErrorKind::NotFound.into());
+            return Err(Unsynced::NotOpened(ErrorKind::NotFound.into()));
         }
         let turn = state.syncs;
         state.syncs += 1;
         if Some(turn) == self.failing {
             state.change(lost(at.to_string()));
-            return Err(io::Error::other("input/output error"));
+            return Err(Unsynced::Failed(io::Error::other("input/output error")));
         }
         state.change(done(at.to_string()));
         Ok(())
@@ -168,11 +173,11 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn sync_file(&self, at: &Path) -> io::Result<()> {
+    fn sync_file(&self, at: &Path) -> std::result::Result<(), Unsynced> {
         self.synced(at, Change::FileSynced, Change::FileLost)
     }
 
-    fn sync_directory(&self, at: &Path) -> io::Result<()> {
+    fn sync_directory(&self, at: &Path) -> std::result::Result<(), Unsynced> {
         self.synced(at, Change::DirectorySynced, Change::DirectoryLost)
     }
 }

@@ -59,10 +59,10 @@ impl Live {
                 return began.elapsed();
             }
             self.assert_running();
-            assert!(
-                began.elapsed() < PATIENCE,
-                "{name} {labels:?} is {value:?} after {PATIENCE:?}"
-            );
+            if began.elapsed() > PATIENCE {
+                let said = self.killed();
+                panic!("{name} {labels:?} is {value:?} after {PATIENCE:?}: {}", said.err);
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -87,6 +87,13 @@ impl Live {
         }
         let said = ended(child.take().unwrap());
         panic!("the program has ended with {:?}: {}", said.code, said.err);
+    }
+
+    /// Ends it at once, and gives what it said until then.
+    fn killed(&self) -> Said {
+        let mut child = self.child.borrow_mut().take().unwrap();
+        child.kill().unwrap();
+        ended(child)
     }
 
     /// Sends a signal: `TERM`, `INT`, `STOP`, ...
