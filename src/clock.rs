@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use cpu_time::{ProcessTime, ThreadTime};
+use cpu_time::ThreadTime;
 
 /// Wall-clock time, in microseconds since the Unix epoch, UTC.
 pub type Micros = i64;
@@ -28,7 +28,7 @@ pub struct Clock {
 }
 
 /// A moment in the CPU time of the thread that takes it: only time in which that thread works counts, in user and in
-/// system mode. What others do for it, as tokio's threads that write files, is in [`process_cpu`] alone.
+/// system mode; not what others do for it, as tokio's threads that write files.
 #[derive(Debug, Clone, Copy)]
 pub struct CpuMark(Duration);
 
@@ -47,11 +47,6 @@ impl CpuMark {
     pub fn micros(self) -> u64 {
         u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
-}
-
-/// CPU time of all threads of this process since it began.
-pub fn process_cpu() -> Duration {
-    ProcessTime::now().as_duration()
 }
 
 /// Where [`Clock::elapsed`] counts from.

@@ -14,5 +14,6 @@ pub mod failpoint;
 pub mod layer;
 pub mod metrics;
 pub mod run;
+pub mod serve;
 pub mod source;
 pub mod table;

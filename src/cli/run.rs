@@ -12,9 +12,10 @@ use crate::definition::load_one;
 use crate::definition::memory::Share;
 use crate::definition::{Secret, SourceKind};
 use crate::error::Result;
-use crate::metrics;
+use crate::metrics::Exporter;
 use crate::run::wake::Stop;
 use crate::run::{self, Components, Layer, Options};
+use crate::serve::{self, Shown};
 use crate::source::kafka::in_the_clear;
 
 /// Runs the layers and prints the summary as the last line.
@@ -24,16 +25,8 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
     pipelines.iter_mut().for_each(|pipeline| share.fit(pipeline));
     let lake = session.lake()?.handing_on(share.handed_on() * pipelines.len());
     tracing::info!(lake = %lake.url(), durability = lake.durability(), "running");
-    if let Some(address) = session.settings.metrics {
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "metrics are served to everyone who reaches this address, without a password; 127.0.0.1 is this host only"
-            );
-        }
-        let _guard = session.runtime.enter();
-        metrics::serve(address)?;
-    }
+    // Before anything is measured.
+    let exporter = session.settings.metrics.map(|_| Exporter::install()).transpose()?;
     for pipeline in &pipelines {
         if let SourceKind::Kafka(kafka) = &pipeline.bronze.source {
             warn_in_the_clear(&kafka.brokers, &kafka.options);
@@ -49,6 +42,16 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         share.fit(&mut pipeline);
         Ok(pipeline)
     }));
+    if let (Some(address), Some(exporter)) = (session.settings.metrics, exporter) {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "metrics are served to everyone who reaches this address, without a password; 127.0.0.1 is this host only"
+            );
+        }
+        let health = components.health.clone();
+        serve::start(address, Shown { exporter, health }, &session.runtime)?;
+    }
     let options = Options {
         layer: command.layer.map(layer),
         once: command.once,

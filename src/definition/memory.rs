@@ -1,14 +1,15 @@
 //! How the memory that a run may take is shared out: smaller steps instead of growth.
 //!
 //! Records take memory on their way: fetched and waiting in the Kafka client, as bronze's batch, handed on to silver, as
-//! silver's rows, handed on to gold. Each place has a bound in bytes. By the default, they and what the program takes
-//! itself fit [`DEFAULT`]: `tests/it/faults/host/memory.rs` runs over 10 GiB of backlog in front of a slow store. With
-//! less, the program's own share counts for more. What is *state* rather than on its way is not bounded here: keys
+//! silver's rows, handed on to gold. Each place has a bound in bytes, all of them together three quarters of
+//! what a run may take; the rest is for the program itself. By the default that is enough:
+//! `tests/it/faults/host/memory.rs` runs over 10 GiB of backlog in front of a slow store. With less, the program's own
+//! share counts for more. What is *state* rather than on its way is not bounded here: keys
 //! remembered by silver, reference data, and open windows of gold, which are as many as the definitions make them.
 
 use super::{Pipeline, SourceKind};
 
-/// Bytes that rows on their way may take in a run unless told otherwise.
+/// Bytes that a run may take, state apart, unless told otherwise.
 pub const DEFAULT: u64 = 512 << 20;
 /// With less than this, steps would be so small that commits are all it does.
 pub const LEAST: u64 = 64 << 20;
@@ -19,7 +20,7 @@ const QUEUE: &str = "queued.max.messages.kbytes";
 /// The shares of pipelines that run together.
 #[derive(Debug, Clone, Copy)]
 pub struct Share {
-    /// Bytes for one pipeline.
+    /// Bytes for the rows of one pipeline.
     each: u64,
 }
 
@@ -27,7 +28,7 @@ impl Share {
     /// That of each of `pipelines` pipelines in `memory` bytes.
     pub fn of(memory: u64, pipelines: usize) -> Self {
         Self {
-            each: memory / (pipelines as u64).max(1),
+            each: memory / 4 * 3 / (pipelines as u64).max(1),
         }
     }
 
@@ -101,10 +102,10 @@ mod tests {
         }
         let share = Share::of(256 << 20, pipelines.len());
         pipelines.iter_mut().for_each(|pipeline| share.fit(pipeline));
-        assert_eq!(share.handed_on(), 16 << 20);
+        assert_eq!(share.handed_on(), 12 << 20);
         let bounds = |it: &Pipeline| (it.bronze.commit.max_bytes, it.silver.commit.max_bytes);
-        assert_eq!(bounds(&pipelines[0]), (8 << 20, 16 << 20));
+        assert_eq!(bounds(&pipelines[0]), (6 << 20, 12 << 20));
         assert_eq!(bounds(&pipelines[1]), (1000, 1000));
-        assert_eq!((queue(&pipelines[0]), queue(&pipelines[1])), (Some("4096"), Some("7")));
+        assert_eq!((queue(&pipelines[0]), queue(&pipelines[1])), (Some("3072"), Some("7")));
     }
 }

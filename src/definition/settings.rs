@@ -54,7 +54,7 @@ pub struct Settings {
     pub checkpoint_rows: i64,
     /// What commits on a local lake survive.
     pub durability: Durability,
-    /// Bytes that rows on their way may take in a run; see [`memory`].
+    /// Bytes that a run may take, state apart; see [`memory`].
     pub memory: u64,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,

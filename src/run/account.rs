@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::driver::Components;
-use crate::clock::{CpuMark, process_cpu};
+use crate::clock::CpuMark;
 use crate::metrics::{self, StepDone, TableSize};
 use crate::table::Table;
 
@@ -17,6 +17,38 @@ pub(super) struct Step {
     pub(super) position: i64,
     /// When it began.
     pub(super) began: Instant,
+    /// Its parts.
+    pub(super) phases: Phases,
+}
+
+/// How long the parts of a step took, one after the other.
+#[derive(Debug, Clone)]
+pub struct Phases {
+    since: Instant,
+    parts: Vec<(&'static str, f64)>,
+}
+
+impl Phases {
+    /// The first part begins now.
+    pub(super) fn begin() -> Self {
+        Self {
+            since: Instant::now(),
+            parts: Vec::new(),
+        }
+    }
+
+    /// The second part begins now, after the first took `time`.
+    pub(super) fn after(name: &'static str, time: Duration) -> Self {
+        let mut phases = Self::begin();
+        phases.parts.push((name, time.as_secs_f64()));
+        phases
+    }
+
+    /// A part has ended, and the next begins.
+    pub(super) fn end(&mut self, name: &'static str) {
+        self.parts.push((name, self.since.elapsed().as_secs_f64()));
+        self.since = Instant::now();
+    }
 }
 
 /// Keeps account of a layer's steps, on the layer's own thread.
@@ -62,28 +94,33 @@ impl<'a> Account<'a> {
             cpu_seconds = cpu.as_secs_f64(),
             "committed"
         );
-        for table in tables {
-            let extent = table.extent();
-            metrics::table_size(&TableSize {
-                pipeline: self.pipeline,
-                table: within(self.pipeline, &table.spec().path),
-                files: extent.files,
-                bytes: extent.bytes,
-                log_bytes: extent.log_bytes,
-            });
-        }
+        sizes(self.pipeline, tables);
         metrics::step_done(&StepDone {
             pipeline: self.pipeline,
             layer: self.layer,
             input,
             output,
-            position: step.position,
             seconds,
+            phases: &step.phases.parts,
             cpu_seconds: cpu.as_secs_f64(),
-            process_cpu_seconds: process_cpu().as_secs_f64(),
             bytes_in,
             bytes_out,
             now: self.components.lake.clock().now(),
+        });
+    }
+}
+
+/// The sizes of tables as they stand.
+pub(super) fn sizes<'a>(pipeline: &str, tables: impl IntoIterator<Item = &'a Table>) {
+    for table in tables {
+        let extent = table.extent();
+        metrics::table_size(&TableSize {
+            pipeline,
+            table: within(pipeline, &table.spec().path),
+            rows: table.rows(),
+            files: extent.files,
+            bytes: extent.bytes,
+            log_bytes: extent.log_bytes,
         });
     }
 }

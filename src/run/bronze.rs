@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::runtime::Handle;
 
+use super::account::Phases;
+use super::lag::{Abreast, reaches};
 use super::newest::{note_last_records, stamps_before};
 use super::stall::{Anew, Stall, Watch};
 use super::{names, tables};
@@ -67,10 +69,11 @@ pub struct BronzeLayer {
     /// None: nobody watches whether the source gives what it has.
     watch: Option<Watch>,
     stalls: Vec<Stall>,
+    abreast: Abreast,
 }
 
 /// What one commit brought.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Done {
     /// Rows committed, ticks included.
     pub rows: usize,
@@ -78,6 +81,8 @@ pub struct Done {
     pub position: i64,
     /// Bytes of payloads, keys and headers, and bytes of the data files that they became.
     pub bytes: [u64; 2],
+    /// How long its parts took.
+    pub phases: Phases,
 }
 
 /// Opens or makes bronze's table.
@@ -142,6 +147,7 @@ impl BronzeLayer {
             failure: None,
             watch: None,
             stalls: Vec::new(),
+            abreast: Abreast::since(now),
             clock,
         };
         layer.tick(Reason::Start, 0);
@@ -180,9 +186,7 @@ impl BronzeLayer {
 
     /// Whether everything below `ends` has been taken in.
     pub fn reached(&self, ends: &Positions) -> bool {
-        let at = self.source.positions();
-        ends.iter()
-            .all(|(partition, end)| at.get(partition).is_some_and(|next| next >= end))
+        reaches(&self.source.positions(), ends)
     }
 
     /// Waits for records for a moment, takes them in, notes silence. Commits when a commit is due.
@@ -232,6 +236,9 @@ impl BronzeLayer {
             self.quiet_told = 0;
         }
         let drained = took < room && self.builder.bytes() - bytes < POLL_BYTES;
+        if drained && self.reached(&self.source.told_ends()) {
+            self.abreast.drained(now, self.builder.rows() > 0);
+        }
         if let Err(error) = self.notice(at, took).and_then(|()| self.notice_stall(at, drained)) {
             return self.keep_then_fail(error);
         }
@@ -256,7 +263,8 @@ impl BronzeLayer {
 
     /// Commits what was taken in; none where there is nothing.
     pub fn commit(&mut self) -> Result<Option<Done>> {
-        self.step_began = None;
+        let gathered = self.step_began.take().map_or(0, |began| self.clock.elapsed() - began);
+        let mut phases = Phases::after("read", Duration::from_micros(gathered.unsigned_abs()));
         let bytes = self.builder.bytes();
         let Some(batch) = self.builder.finish()? else {
             return Ok(None);
@@ -290,7 +298,10 @@ impl BronzeLayer {
             info,
         };
         let written = self.table.written();
+        phases.end("compute");
         self.runtime.block_on(self.table.append(append))?;
+        phases.end("commit");
+        self.abreast.committed();
         #[cfg(debug_assertions)]
         crate::failpoint::hit("B5");
         self.table.begin_work();
@@ -302,6 +313,7 @@ impl BronzeLayer {
             rows: batch.num_rows(),
             position,
             bytes: [bytes as u64, self.table.written() - written],
+            phases,
         }))
     }
 
@@ -326,6 +338,24 @@ impl BronzeLayer {
     /// What the committed positions are, for the gate of the embedded broker's producer.
     pub fn committed(&self) -> &Positions {
         &self.committed
+    }
+
+    /// When all that the source had was committed last.
+    pub fn caught_up(&self) -> Micros {
+        self.abreast.at()
+    }
+
+    /// Where the partitions end, as far as the source has heard.
+    pub fn told_ends(&self) -> Positions {
+        self.source.told_ends()
+    }
+
+    /// Next offsets of which all below is committed, or is no record.
+    pub fn safe_positions(&self) -> Positions {
+        match self.builder.rows() {
+            0 => self.source.positions(),
+            _ => self.committed.clone(),
+        }
     }
 
     fn wait(&self) -> Duration {

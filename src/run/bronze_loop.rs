@@ -5,10 +5,11 @@ use std::time::Instant;
 use super::account::{Account, Step};
 use super::bronze::{BronzeLayer, Done, Silence};
 use super::driver::{Components, Options};
+use super::lag::Teller;
 use super::layers::{LayerLoop, Tally, Turn};
 use super::mirror::Mirror;
 use super::stall::{Anew, Rebuilds};
-use super::{Lock, bronze, open};
+use super::{Lock, bronze, open, tell};
 use crate::definition::{Pipeline, SourceKind};
 use crate::error::{Error, Kind, Result};
 use crate::metrics;
@@ -36,6 +37,7 @@ pub struct BronzeLoop<'a> {
     tally: Tally,
     mirror: Mirror<'a>,
     account: Account<'a>,
+    teller: Teller,
 }
 
 impl<'a> BronzeLoop<'a> {
@@ -51,6 +53,7 @@ impl<'a> BronzeLoop<'a> {
             lock: None,
             mirror: Mirror::new(components, &pipeline.name, "bronze"),
             account: Account::new(components, &pipeline.name, "bronze"),
+            teller: Teller::default(),
             tally: Tally {
                 layer: "bronze",
                 ..Tally::default()
@@ -98,6 +101,8 @@ impl<'a> BronzeLoop<'a> {
             on_bronze(layer.committed());
         }
         self.tally.position = layer.position();
+        metrics::position(name, "bronze", layer.position(), None);
+        tell::opened(self.pipeline, [layer.table()]);
         if self.options.once && self.target.is_none() {
             self.target = Some(layer.ends()?);
         }
@@ -121,11 +126,13 @@ impl<'a> BronzeLoop<'a> {
         self.tally.rows_in += rows;
         self.tally.rows_out += rows;
         self.tally.position = done.position;
+        metrics::position(name, "bronze", done.position, None);
         let step = Step {
             rows: [rows, rows],
             bytes: done.bytes,
             position: done.position,
             began,
+            phases: done.phases,
         };
         self.account.note(&step, self.open.as_ref().map(BronzeLayer::table));
     }
@@ -200,14 +207,16 @@ impl LayerLoop for BronzeLoop<'_> {
         } else {
             layer.step()?
         };
+        self.teller.tell(&self.pipeline.name, layer);
+        let moved = done.is_some();
         if let Some(done) = done {
             self.mirror.follow(|| layer.table_positions());
             self.note(done, began);
         }
-        match (ended, done) {
+        match (ended, moved) {
             (true, _) => Ok(Turn::Ended),
-            (false, Some(_)) => Ok(Turn::Progress),
-            (false, None) => Ok(Turn::Waiting),
+            (false, true) => Ok(Turn::Progress),
+            (false, false) => Ok(Turn::Waiting),
         }
     }
 

@@ -223,8 +223,8 @@ fn turn_on(
     let Components { stop, health, .. } = components;
     let (pipeline, name) = layer.name();
     let pipeline = pipeline.to_owned();
-    metrics::layer_started(&pipeline, name);
-    health.turned(&pipeline, name);
+    metrics::layer_started(&pipeline, name, components.lake.clock().now());
+    health.begins(&pipeline, name);
     let mut pause = PAUSE_MIN;
     loop {
         let last_turn = stop.asked();

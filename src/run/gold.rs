@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use serde_json::json;
 
+use super::account::Phases;
 use super::lineage::{self, Witness};
 use super::silver::{bytes_of, rows_from};
 use super::{chunks, names, tables};
@@ -14,6 +15,7 @@ use crate::clock::rfc3339;
 use crate::definition::{CommitPolicy, Gold, Pipeline, silver_schema};
 use crate::error::{Error, Kind, Result};
 use crate::layer::gold::{Plan, State};
+use crate::metrics::Windows;
 use crate::table::{Append, Ask, Followed, Lake, Reader, Table};
 
 /// What one step did.
@@ -31,6 +33,10 @@ pub struct Done {
     pub closed_rows: usize,
     /// Bytes of the silver rows as they are in memory, and bytes of the data files of both tables.
     pub bytes: [u64; 2],
+    /// Whether that is all that silver had when the step began.
+    pub at_head: bool,
+    /// How long its parts took.
+    pub phases: Phases,
 }
 
 /// One gold table, ready to step.
@@ -134,6 +140,21 @@ impl GoldLayer {
         self.position
     }
 
+    /// How its windows are.
+    pub fn windows(&self) -> Windows {
+        Windows {
+            open: self.state.open_windows(),
+            groups: self.state.rows(),
+            bytes: self.state.bytes(),
+            closed: Some(self.state.closed).filter(|closed| *closed > i64::MIN),
+        }
+    }
+
+    /// Rows of the table of late rows.
+    pub fn late_rows(&self) -> Option<u64> {
+        self.late.rows().and_then(|rows| u64::try_from(rows).ok())
+    }
+
     /// Where the table and its late rows stand.
     pub fn positions(&self) -> Vec<TablePosition> {
         let table = |table: &Table, position, closed| TablePosition {
@@ -184,7 +205,9 @@ impl GoldLayer {
             since: i64::MIN,
             max_bytes: policy.max_bytes as u64,
         };
+        let mut phases = Phases::begin();
         let (rows, to) = self.silver.read_within(self.position, head.min(limit), ask).await?;
+        phases.end("read");
         let late = self.plan.fold(&rows, &mut self.state)?;
         let watermark = self.watermark(to == head, &rows);
         let closed = self.plan.close(watermark, &mut self.state)?;
@@ -195,14 +218,18 @@ impl GoldLayer {
             late: late.num_rows(),
             closed_rows: closed.as_ref().map_or(0, RecordBatch::num_rows),
             bytes: [bytes_of(&rows), 0],
+            at_head: to == head,
+            phases,
         };
         if let Some(witness) = Witness::last(&rows, tables::SEQ, &lineage::silver(&self.event_time))? {
             self.witness = Some(witness);
         }
         #[cfg(debug_assertions)]
         crate::failpoint::hit("G1");
+        done.phases.end("compute");
         let written = self.written();
         self.commit(&late, closed.as_ref(), &done, watermark).await?;
+        done.phases.end("commit");
         done.bytes = [done.bytes[0], self.written() - written];
         #[cfg(debug_assertions)]
         crate::failpoint::hit("G4");

@@ -20,6 +20,8 @@ pub const STALLED_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// Opening its tables; it has not turned yet.
+    Starting,
     /// Turning, with or without anything to do.
     Working,
     /// Its last turn failed in a way that may pass; it opens anew after a pause.
@@ -35,7 +37,7 @@ pub enum State {
 impl State {
     /// Whether an operator may sleep.
     pub fn is_well(self) -> bool {
-        matches!(self, Self::Working | Self::Ended)
+        matches!(self, Self::Starting | Self::Working | Self::Ended)
     }
 }
 
@@ -70,7 +72,12 @@ impl Health {
         }
     }
 
-    /// The layer came back from a turn in good order, or begins.
+    /// The layer begins.
+    pub fn begins(&self, pipeline: &str, layer: &'static str) {
+        self.set(pipeline, layer, State::Starting, None);
+    }
+
+    /// The layer came back from a turn in good order.
     pub fn turned(&self, pipeline: &str, layer: &'static str) {
         self.set(pipeline, layer, State::Working, None);
     }
@@ -96,7 +103,7 @@ impl Health {
         let stuck: Vec<_> = self
             .lock()
             .iter()
-            .filter(|(_, fare)| fare.state == State::Working && fare.turned.elapsed() > limit)
+            .filter(|(_, fare)| matches!(fare.state, State::Starting | State::Working) && fare.turned.elapsed() > limit)
             .map(|(name, _)| name.clone())
             .collect();
         for (pipeline, layer) in stuck {

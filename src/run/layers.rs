@@ -11,9 +11,10 @@ use super::driver::{Components, Options};
 use super::gold::GoldLayer;
 use super::mirror::Mirror;
 use super::silver::SilverLayer;
+use super::tell;
 use crate::definition::Pipeline;
 use crate::error::Result;
-use crate::layer::silver::{Fates, Reason};
+use crate::layer::silver::Fates;
 use crate::metrics;
 
 /// What one turn of a layer came to.
@@ -120,6 +121,10 @@ impl LayerLoop for SilverLoop<'_> {
         if self.open.is_none() {
             let adopt = self.options.adopt;
             self.open = runtime.block_on(SilverLayer::open(lake, project, checkpoints, self.pipeline, adopt))?;
+            if let Some(layer) = &self.open {
+                tell::silver(self.pipeline, layer);
+                tell::opened(self.pipeline, layer.tables());
+            }
         }
         let ends = upstream_done && self.options.once;
         let Some(layer) = &mut self.open else {
@@ -130,16 +135,14 @@ impl LayerLoop for SilverLoop<'_> {
             };
         };
         self.tally.position = layer.position();
-        let began = Instant::now();
+        let (began, looked) = (Instant::now(), lake.clock().now());
         let Some(done) = runtime.block_on(layer.step(&self.pipeline.silver.commit))? else {
+            metrics::caught_up(name, "silver", looked);
             return Ok(if ends { Turn::Ended } else { Turn::Waiting });
         };
         self.tally.rows_in += u64::try_from(done.rows).unwrap_or(0);
         self.tally.rows_out += done.fates.accepted;
         self.tally.position = done.position;
-        for reason in Reason::ALL {
-            metrics::rejected(name, reason.word(), done.fates.of(reason));
-        }
         if let Some(fates) = &mut self.tally.fates {
             fates.add(&done.fates);
         }
@@ -149,8 +152,13 @@ impl LayerLoop for SilverLoop<'_> {
             bytes: done.bytes,
             position: done.position,
             began,
+            phases: done.phases,
         };
         self.account.note(&step, layer.tables());
+        tell::silver(self.pipeline, layer);
+        if done.at_head {
+            metrics::caught_up(name, "silver", looked);
+        }
         runtime.block_on(layer.save_state(false, lake.clock().now()));
         self.mirror.follow(|| layer.positions());
         Ok(Turn::Progress)
@@ -215,6 +223,8 @@ impl<'a> GoldLoop<'a> {
             }
         }
         self.open = open;
+        tell::gold(self.pipeline, &self.open);
+        tell::opened(self.pipeline, self.open.iter().flat_map(GoldLayer::tables));
         Ok(())
     }
 }
@@ -245,26 +255,32 @@ impl LayerLoop for GoldLoop<'_> {
                 Ok(Turn::Waiting)
             };
         }
-        let mut moved = false;
+        let looked = lake.clock().now();
+        let (mut moved, mut at_head) = (false, true);
         for layer in &mut self.open {
             let began = Instant::now();
             if let Some(done) = runtime.block_on(layer.step(&self.pipeline.silver.commit))? {
                 moved = true;
+                at_head &= done.at_head;
                 self.tally.rows_in += done.rows as u64;
                 self.tally.rows_out += done.closed_rows as u64;
                 self.tally.late = self.tally.late.map(|late| late + done.late as u64);
-                metrics::late(name, done.late as u64);
                 let step = Step {
                     rows: [done.rows as u64, done.closed_rows as u64],
                     bytes: done.bytes,
                     position: done.position,
                     began,
+                    phases: done.phases,
                 };
                 self.account.note(&step, layer.tables());
             }
         }
+        if at_head {
+            metrics::caught_up(name, "gold", looked);
+        }
         self.tally.position = self.open.iter().map(GoldLayer::position).min().unwrap_or(0);
         if moved {
+            tell::gold(self.pipeline, &self.open);
             self.mirror
                 .follow(|| self.open.iter().flat_map(GoldLayer::positions).collect());
         }

@@ -11,7 +11,7 @@ use super::chunks::Pieces;
 use super::lineage::{self, Witness};
 use super::references::References;
 use super::silver::all_columns;
-use super::{Lock, names, tables};
+use super::{Lock, names, tables, totals};
 use crate::clock::rfc3339;
 use crate::definition::{Gold, Pipeline, silver_schema};
 use crate::error::{Context, Error, Kind, Result};
@@ -89,6 +89,7 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
         "position": head,
         "from": 0,
         "fates": fates,
+        totals::KEY: fates,
         "watermarks": watermarks,
         "watermark": state.watermarks.value().map(rfc3339),
         lineage::KEY: witness,

@@ -8,10 +8,11 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use serde_json::json;
 
+use super::account::Phases;
 use super::lineage::{self, Witness};
 use super::references::References;
 use super::restore::{Keeper, Tables};
-use super::{names, tables};
+use super::{names, tables, totals};
 use crate::checkpoint::snapshot::Identity;
 use crate::checkpoint::{Checkpoints, TablePosition};
 use crate::clock::{Micros, rfc3339};
@@ -33,6 +34,10 @@ pub struct Done {
     pub fates: Fates,
     /// Bytes of the bronze rows as they are in memory, and bytes of the data files of both tables.
     pub bytes: [u64; 2],
+    /// Whether that is all that bronze had when the step began.
+    pub at_head: bool,
+    /// How long its parts took.
+    pub phases: Phases,
 }
 
 /// The silver layer of one pipeline, ready to step.
@@ -49,6 +54,8 @@ pub struct SilverLayer {
     position: i64,
     rejects_position: i64,
     keeper: Keeper,
+    /// What became of all records below the position.
+    totals: Fates,
 }
 
 impl SilverLayer {
@@ -104,7 +111,9 @@ impl SilverLayer {
             position,
         };
         let (keeper, state) = Keeper::open(checkpoints, identity(lake, name, &silver), &sources).await?;
+        let totals = totals::at(lake, name, &silver, &bronze, position).await?;
         let mut layer = Self {
+            totals,
             pipeline: name.clone(),
             plan,
             state,
@@ -159,6 +168,31 @@ impl SilverLayer {
         self.tables().map(Table::written).iter().sum()
     }
 
+    /// What became of all records below the position.
+    pub fn totals(&self) -> &Fates {
+        &self.totals
+    }
+
+    /// The watermark at the position.
+    pub fn watermark(&self) -> Option<Micros> {
+        self.state.watermarks.value()
+    }
+
+    /// How many keys duplicates are known by, and the bytes of memory they take.
+    pub fn keys(&self) -> (usize, usize) {
+        (self.state.dedupe.len(), self.state.dedupe.bytes())
+    }
+
+    /// Records below the position that have no row, less rows without a record: 0, or the law of conservation is broken.
+    /// None while a step is half committed, and where the tables do not know their rows.
+    pub fn unaccounted(&self) -> Option<i64> {
+        if self.position < self.rejects_position {
+            return None;
+        }
+        let records = self.position - i64::try_from(self.totals.ticks).ok()?;
+        Some(records - self.silver.rows()? - self.rejects.rows()?)
+    }
+
     /// The next bronze seq to process.
     pub fn position(&self) -> i64 {
         self.position
@@ -200,7 +234,9 @@ impl SilverLayer {
             since: i64::MIN,
             max_bytes: policy.max_bytes as u64,
         };
+        let mut phases = Phases::begin();
         let (rows, to) = self.bronze.read_within(self.position, to, ask).await?;
+        phases.end("read");
         #[cfg(debug_assertions)]
         crate::failpoint::hit("S1");
         require_dense(&self.pipeline, &rows, self.position, to)?;
@@ -209,8 +245,10 @@ impl SilverLayer {
         let witness = Witness::last(&rows, "seq", &lineage::BRONZE)?;
         #[cfg(debug_assertions)]
         crate::failpoint::hit("S2");
+        phases.end("compute");
         let written = self.written();
         self.commit(&step, to, bytes, witness).await?;
+        phases.end("commit");
         #[cfg(debug_assertions)]
         crate::failpoint::hit("S5");
         let done = Done {
@@ -218,6 +256,8 @@ impl SilverLayer {
             position: to,
             fates: step.fates,
             bytes: [bytes, self.written() - written],
+            at_head: to == head,
+            phases,
         };
         self.position = to;
         self.bronze.forget_below(to);
@@ -273,6 +313,8 @@ impl SilverLayer {
         }
         let watermarks =
             serde_json::to_value(&self.state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
+        let mut totals = self.totals.clone();
+        totals.add(&step.fates);
         self.silver
             .append(Append {
                 rows: Some(&step.silver),
@@ -282,12 +324,14 @@ impl SilverLayer {
                     "from": self.position,
                     "bytes": bytes,
                     "fates": step.fates,
+                    totals::KEY: totals,
                     "watermarks": watermarks,
                     "watermark": self.state.watermarks.value().map(rfc3339),
                     lineage::KEY: witness,
                 }),
             })
             .await?;
+        self.totals = totals;
         self.keeper.note_rows(step.silver.num_rows() as u64);
         Ok(())
     }

@@ -119,6 +119,12 @@ pub trait Source: Send {
     /// The end offset (next offset a producer would get, read-committed) per partition, asked from the broker now.
     fn ends(&mut self) -> Result<Positions>;
 
+    /// The end offset (as in [`Source::ends`]) per partition as the source heard it last, without asking; partitions of
+    /// which it has heard nothing are left out.
+    fn told_ends(&self) -> Positions {
+        Positions::new()
+    }
+
     /// Finds partitions that appeared since and starts them at offset 0. Returns the new ones.
     fn discover(&mut self) -> Result<Vec<PartitionId>>;
 

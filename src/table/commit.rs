@@ -18,6 +18,7 @@ use super::durable::SyncFailed;
 use super::extent::Extent;
 use super::foreign::{self, Harm};
 use crate::error::{Context, Error, Kind, Result};
+use crate::metrics;
 
 /// Puts with an unknown outcome that left no entry are tried this often before the next start decides.
 const PUT_ATTEMPTS_MAX: u32 = 5;
@@ -236,9 +237,11 @@ pub(super) async fn commit(
                     Some(ours) => return Ok(ours),
                     None => version = target,
                 }
+                metrics::commit_retried(commit.table);
             }
             Ok(None) => {
                 attempts += 1;
+                metrics::commit_retried(commit.table);
                 if attempts == PUT_ATTEMPTS_MAX {
                     let why = error.map_or_else(|| "the entry came and went".to_owned(), |error| error.to_string());
                     return Err(Error::new(

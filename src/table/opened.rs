@@ -215,6 +215,11 @@ impl Table {
         self.extent
     }
 
+    /// Its rows, as its data files say; none where one does not say.
+    pub fn rows(&self) -> Option<i64> {
+        self.rows
+    }
+
     /// Bytes of the data files that were committed since it was opened here.
     pub fn written(&self) -> u64 {
         self.written

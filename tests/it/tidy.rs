@@ -26,11 +26,12 @@ const LONG_FUNCTIONS: [(&str, &str); 6] = [
 ];
 
 /// The rooms and those that each may look into, the design's section 8.
-const WALLS: [(&str, &[&str]); 12] = [
+const WALLS: [(&str, &[&str]); 13] = [
     (
         "cli",
         &[
             "run",
+            "serve",
             "audit",
             "source",
             "table",
@@ -59,6 +60,7 @@ const WALLS: [(&str, &[&str]); 12] = [
         "audit",
         &["run", "layer", "table", "definition", "clock", "metrics", "error"],
     ),
+    ("serve", &["run", "clock", "metrics", "error"]),
     ("source", BASE),
     ("layer", BASE),
     ("table", BASE),

@@ -6,6 +6,7 @@ use super::reject::Reason;
 
 /// Counts of one step. Every record is counted once: [`Fates::records`] is the number of records that came in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Fates {
     /// Rows of silver.
     pub accepted: u64,
@@ -25,6 +26,8 @@ pub struct Fates {
     pub dropped: u64,
     /// Ticks, which are no records.
     pub ticks: u64,
+    /// Records that the rules were asked about.
+    pub judged: u64,
     /// Per rule in declared order: rows that did not pass it, whatever became of them.
     pub failed_rules: Vec<(String, u64)>,
 }
@@ -53,7 +56,18 @@ impl Fates {
         }
     }
 
+    /// Records that did not pass a rule.
+    pub fn failed(&self, rule: &str) -> u64 {
+        let found = self.failed_rules.iter().find(|(name, _)| name == rule);
+        found.map_or(0, |(_, failed)| *failed)
+    }
+
     pub(super) fn count(&mut self, reason: Reason) {
+        self.add_rejected(reason, 1);
+    }
+
+    /// Adds records that were rejected for a reason.
+    pub fn add_rejected(&mut self, reason: Reason, records: u64) {
         *match reason {
             Reason::Malformed => &mut self.malformed,
             Reason::Schema => &mut self.schema,
@@ -62,7 +76,7 @@ impl Fates {
             Reason::EventTime => &mut self.event_time,
             Reason::Duplicate => &mut self.duplicate,
             Reason::Dropped => &mut self.dropped,
-        } += 1;
+        } += records;
     }
 
     /// Adds the counts of another step.
@@ -76,6 +90,7 @@ impl Fates {
         self.duplicate += other.duplicate;
         self.dropped += other.dropped;
         self.ticks += other.ticks;
+        self.judged += other.judged;
         for (rule, count) in &other.failed_rules {
             match self.failed_rules.iter_mut().find(|(known, _)| known == rule) {
                 Some((_, sum)) => *sum += count,

@@ -266,6 +266,7 @@ impl Plan {
             )
             .with_next("mend the rule or its on_fail, then start again: nothing of the step was written"));
         }
+        fates.judged = candidates.len() as u64;
         fates.failed_rules = judgement.failed;
         let mut keep = vec![true; candidates.len()];
         for (at, rejection) in judgement.rejections {

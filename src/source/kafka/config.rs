@@ -33,6 +33,8 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("reconnect.backoff.max.ms", "5000"),
     ("topic.metadata.refresh.interval.ms", "30000"),
     ("socket.keepalive.enable", "true"),
+    // Where partitions end is told with them.
+    ("statistics.interval.ms", "1000"),
 ];
 
 /// Whether `topic` is a name Kafka allows: `[A-Za-z0-9._-]{1,249}`, not `.` or `..`.

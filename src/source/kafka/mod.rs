@@ -366,6 +366,16 @@ impl Source for KafkaSource {
         self.client.highs(&partitions)
     }
 
+    fn told_ends(&self) -> Positions {
+        let topic = &self.client.topic;
+        let told = self.client.consumer.context().ends(topic);
+        let ours = told
+            .into_iter()
+            .filter(|(partition, _)| self.next.contains_key(partition));
+        ours.map(|(partition, end)| (PartitionId::new(topic, partition), end))
+            .collect()
+    }
+
     fn discover(&mut self) -> Result<Vec<PartitionId>> {
         let now = self.client.partitions()?;
         if self.next.keys().any(|known| !now.contains(known)) {

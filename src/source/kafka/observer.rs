@@ -14,6 +14,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use serde::Deserialize;
 
 use super::identity::{self, Identity};
 use crate::definition::{Secret, is_secret};
@@ -35,6 +36,30 @@ pub(crate) struct Observer {
     oversized: Mutex<Option<String>>,
     identity: Identity,
     lost: AtomicBool,
+    /// Where the partitions end, by topic.
+    ends: Mutex<Ends>,
+}
+
+type Ends = BTreeMap<String, BTreeMap<i32, i64>>;
+
+/// Of librdkafka's statistics, where partitions end.
+#[derive(Debug, Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TopicStatistics {
+    #[serde(default)]
+    partitions: BTreeMap<String, PartitionStatistics>,
+}
+
+/// End offsets; negative where librdkafka knows none yet.
+#[derive(Debug, Deserialize)]
+struct PartitionStatistics {
+    /// Past the last record of a transaction that has ended.
+    ls_offset: i64,
 }
 
 impl Observer {
@@ -87,6 +112,12 @@ impl Observer {
         self.lost.load(Ordering::Acquire) && self.identity.id().is_none()
     }
 
+    /// Where the partitions of `topic` end, as far as the brokers have told.
+    pub(super) fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.get(topic).cloned().unwrap_or_default()
+    }
+
     fn note(&self, facility: &str, message: &str) {
         if facility == LOST.0 && message.contains(LOST.1) {
             self.lost.store(true, Ordering::Release);
@@ -125,6 +156,27 @@ impl ClientContext for Observer {
             }
             _ => tracing::trace!(target: "medallion::kafka", facility, "{message}"),
         }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let read = match serde_json::from_slice::<Statistics>(statistics) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::debug!(target: "medallion::kafka", "statistics that nobody can read: {error}");
+                return;
+            }
+        };
+        let of_topic = |topic: TopicStatistics| -> BTreeMap<i32, i64> {
+            let known = topic
+                .partitions
+                .into_iter()
+                .filter(|(_, partition)| partition.ls_offset >= 0);
+            known
+                .filter_map(|(name, partition)| Some((name.parse().ok()?, partition.ls_offset)))
+                .collect()
+        };
+        let ends = read.topics.into_iter().map(|(name, topic)| (name, of_topic(topic)));
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends.collect();
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

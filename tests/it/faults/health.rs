@@ -14,6 +14,7 @@ use crate::support::rows::{assert_same, rows};
 /// plus some work.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(45);
 const UP: &str = "medallion_layer_up";
+const CAUGHT_UP: &str = "medallion_caught_up_timestamp_seconds";
 const SINCE: &str = "medallion_layer_trouble_timestamp_seconds";
 
 /// Takes the lake away from under the program: a file lies where its directory was. The two change places in one call,
@@ -53,6 +54,7 @@ fn a_layer_that_cannot_work_says_so_and_works_again_soon_after_the_fault_is_gone
         assert_eq!(live.sample(UP, &[&label]), Some(1.0), "{layer}");
         assert_eq!(live.sample(SINCE, &[&label]), Some(0.0), "{layer}");
     }
+    assert_eq!(live.probe("/readyz").0, 200);
     let outage = Outage::begin(&project);
     project.events("a.ndjson", 100..400);
     for layer in ["bronze", "silver", "gold"] {
@@ -63,7 +65,15 @@ fn a_layer_that_cannot_work_says_so_and_works_again_soon_after_the_fault_is_gone
             "{layer}"
         );
     }
+    // No restart would help, and nobody is to rely on the work.
+    assert_eq!(live.probe("/healthz").0, 200);
+    let (code, states) = live.probe("/readyz");
+    assert_eq!(code, 503);
+    for layer in ["bronze", "silver", "gold"] {
+        assert_eq!(states[layer], "retrying", "{states:?}");
+    }
     std::thread::sleep(Duration::from_secs(2));
+    let stale = live.sample(CAUGHT_UP, &["layer=\"gold\""]).unwrap();
     let before = live.sample("medallion_position_seq", &["layer=\"bronze\""]).unwrap();
     outage.end();
     let gone = Instant::now();
@@ -72,6 +82,8 @@ fn a_layer_that_cannot_work_says_so_and_works_again_soon_after_the_fault_is_gone
         live.wait_for(UP, &[&format!("layer=\"{layer}\"")], |up| up == 1.0);
     }
     let recovered = gone.elapsed();
+    live.wait_for(CAUGHT_UP, &["layer=\"gold\""], |at| at > stale + 1.0);
+    assert_eq!(live.probe("/readyz").0, 200);
     assert!(recovered < RECOVERED_WITHIN, "{recovered:?}");
     println!("recovered {recovered:?} after the fault was gone");
     let said = live.end();

@@ -9,4 +9,5 @@ mod maintenance;
 mod once;
 mod replays;
 mod tampering;
+mod totals;
 mod usage;

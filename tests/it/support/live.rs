@@ -1,6 +1,7 @@
 //! The real program running, seen as an operator sees it: by its metrics, its log and its exit code.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -67,6 +68,15 @@ impl Live {
         }
     }
 
+    /// What a probe of the process is answered: the code and the layers' states by name.
+    pub fn probe(&self, path: &str) -> (u16, BTreeMap<String, String>) {
+        let (code, body) = ask(self.address, path).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let layers = body["layers"].as_array().unwrap().iter();
+        let states = layers.map(|layer| ["layer", "state"].map(|key| layer[key].as_str().unwrap().to_owned()));
+        (code, states.map(|[layer, state]| (layer, state)).collect())
+    }
+
     /// Waits until every layer has passed `seq`. Returns how long that took.
     #[track_caller]
     pub fn wait_until_all_reach(&self, seq: f64) -> Duration {
@@ -116,8 +126,15 @@ pub fn free_address() -> SocketAddr {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
-/// The body of `GET path`, or none while nobody answers.
+/// The body of `GET path`, which is found, or none while nobody answers.
 pub fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let (code, body) = ask(address, path)?;
+    assert_eq!(code, 200, "{path}: {body}");
+    Some(body)
+}
+
+/// The code and the body of the answer to `GET path`, or none while nobody answers.
+pub fn ask(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     write!(
@@ -128,8 +145,8 @@ pub fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    Some(body.to_owned())
+    let code = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    Some((code, body.to_owned()))
 }
 
 /// The value of the sample of `name` that has all `labels`.

@@ -44,6 +44,21 @@ fn a_consumer_that_gives_nothing_is_made_anew_and_metrics_and_log_say_so() {
     };
     assert_eq!(metric("medallion_source_rebuilds_total"), Some(0.0));
     assert_eq!(metric("medallion_source_stalled"), Some(0.0));
+    let told = |what: &str, partition: i32| {
+        let body = get(port, "/metrics").unwrap_or_default();
+        let partition = format!("partition=\"{partition}\"");
+        sample(
+            &body,
+            &format!("medallion_kafka_{what}"),
+            &["topic=\"views\"", &partition],
+        )
+    };
+    views.until("the end of each partition", || {
+        let ends = [0, 1].map(|partition| told("end_offset", partition).unwrap_or(0.0));
+        let at = [0, 1].map(|partition| told("position_offset", partition).unwrap_or(0.0));
+        let lag = [0, 1].map(|partition| told("lag_records", partition));
+        ends.iter().sum::<f64>() == EVENTS as f64 && at == ends && lag == [Some(0.0); 2]
+    });
 
     // From now on the client that is running is answered everything but its fetches.
     proxy.swallow_fetches();

@@ -1,0 +1,96 @@
+//! How far bronze is behind its source, without asking the broker: by what the source has said so far.
+
+use std::time::{Duration, Instant};
+
+use super::bronze::BronzeLayer;
+use crate::clock::Micros;
+use crate::metrics;
+use crate::source::Positions;
+
+/// How often the partitions are told of.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// When bronze had last committed all that its source had.
+#[derive(Debug)]
+pub(super) struct Abreast {
+    /// When the source had no more than what was taken in and is not committed yet.
+    drained: Option<Micros>,
+    at: Micros,
+}
+
+impl Abreast {
+    /// As good as nothing is known before the first poll.
+    pub(super) fn since(now: Micros) -> Self {
+        Self { drained: None, at: now }
+    }
+
+    /// Takes note of a poll that began at `now` and after which the source had nothing more; `pending`: of what it gave,
+    /// something is not committed.
+    pub(super) fn drained(&mut self, now: Micros, pending: bool) {
+        if pending {
+            self.drained = Some(now);
+        } else {
+            self.at = now;
+        }
+    }
+
+    /// Takes note that all that was taken in is committed.
+    pub(super) fn committed(&mut self) {
+        if let Some(drained) = self.drained.take() {
+            self.at = drained;
+        }
+    }
+
+    /// When that was, in UTC microseconds; before it ever was, when the layer was opened.
+    pub(super) fn at(&self) -> Micros {
+        self.at
+    }
+}
+
+/// Whether `at` is as far as every end in `ends`.
+pub(super) fn reaches(at: &Positions, ends: &Positions) -> bool {
+    ends.iter()
+        .all(|(partition, end)| at.get(partition).is_some_and(|next| next >= end))
+}
+
+/// Tells of the partitions and of the lag, about once a second.
+#[derive(Debug, Default)]
+pub(super) struct Teller {
+    told: Option<Instant>,
+}
+
+impl Teller {
+    /// Tells what there is to tell of `layer` if it is time.
+    pub(super) fn tell(&mut self, pipeline: &str, layer: &BronzeLayer) {
+        if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        metrics::caught_up(pipeline, "bronze", layer.caught_up());
+        let at = layer.safe_positions();
+        for (id, end) in layer.told_ends() {
+            let position = at.get(&id).copied().unwrap_or(0);
+            metrics::partition(pipeline, &id.topic, id.partition, position, end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_was_there_counts_once_it_is_committed() {
+        let mut abreast = Abreast::since(1);
+        abreast.drained(2, false);
+        assert_eq!(abreast.at(), 2);
+        abreast.drained(3, true);
+        abreast.drained(4, true);
+        assert_eq!(abreast.at(), 2);
+        abreast.committed();
+        assert_eq!(abreast.at(), 4);
+        // More came than was taken before this commit.
+        abreast.committed();
+        assert_eq!(abreast.at(), 4);
+    }
+}
