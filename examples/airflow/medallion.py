@@ -21,6 +21,8 @@ NO_RETRY = (2, 3, 4)
 REJECTED_SHARE_MAX = 0.2
 REJECTED_RECORDS_MIN = 100
 REJECTED = ["malformed", "schema", "event_time", "lookup", "expectation"]
+# What becomes of a row of bronze: each has one of these.
+FATES = ["accepted", *REJECTED, "duplicate", "dropped", "ticks"]
 TASKS = {"retries": 3, "retry_delay": timedelta(minutes=2)}
 DAGS = {
     "start_date": datetime(2024, 1, 1, tzinfo=UTC),
@@ -65,7 +67,7 @@ def account(bronze, silver, gold):
     if not bronze["position"] <= silver["position"] <= gold["position"]:
         positions = {layer["layer"]: layer["position"] for layer in (bronze, silver, gold)}
         raise AirflowFailException(f"a layer was stopped before it was through: {positions}; the next run goes on there")
-    fates = {name: rows for name, rows in silver["fates"].items() if isinstance(rows, int)}
+    fates = {fate: silver["fates"][fate] for fate in FATES}
     if sum(fates.values()) != silver["rows_in"]:
         raise AirflowFailException(f"the fates of {silver['rows_in']} rows do not add up: {fates}; run `medallion audit`")
     records = silver["rows_in"] - fates["ticks"]

@@ -51,7 +51,7 @@ pub trait LayerLoop: Send {
 pub struct Tally {
     /// The layer.
     pub layer: &'static str,
-    /// Rows read: records for bronze, bronze rows for silver, silver rows for gold.
+    /// Rows read: records and ticks for bronze, bronze rows for silver, silver rows for gold.
     pub rows_in: u64,
     /// Rows committed: to bronze, to silver, to all gold tables.
     pub rows_out: u64,
