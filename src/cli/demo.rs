@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::args::Demo;
 use super::output::{self, grouped};
 use super::session::Session;
+use super::show::{measure, show};
 use super::{audit, progress, signals};
 use crate::definition::memory::Share;
 use crate::definition::{KafkaSource, Pipeline, SourceKind};
@@ -44,6 +45,7 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
     let pipeline = pipelines
         .first_mut()
         .ok_or_else(|| Error::new(Kind::Usage, format!("the demo needs the pipeline {PIPELINE}")))?;
+    let exporter = measure(session)?;
     let share = Share::of(session.settings.memory, 1);
     share.fit(pipeline);
     let lake = session.lake()?.handing_on(share.handed_on());
@@ -88,6 +90,10 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
             committed.moved.notify_all();
         })
     });
+    if let Err(error) = show(session, &components, exporter) {
+        // Another medallion may have the port, and nobody waits for a demo's metrics.
+        tracing::warn!("not shown over HTTP: {error}");
+    }
     let began = Instant::now();
     let summaries = run_while_producing(&components, &pipeline, &topic, before, total, &committed)?;
     let seconds = began.elapsed().as_secs_f64();

@@ -15,6 +15,7 @@ mod query;
 mod replay;
 mod run;
 mod session;
+mod show;
 mod signals;
 mod status;
 

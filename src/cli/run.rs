@@ -7,15 +7,14 @@ use serde_json::json;
 
 use super::args::{LayerName, Run};
 use super::session::{Session, env};
+use super::show::{measure, show};
 use super::{output, signals};
 use crate::definition::load_one;
 use crate::definition::memory::Share;
 use crate::definition::{Secret, SourceKind};
 use crate::error::Result;
-use crate::metrics::Exporter;
 use crate::run::wake::Stop;
 use crate::run::{self, Components, Layer, Options};
-use crate::serve::{self, Shown};
 use crate::source::kafka::in_the_clear;
 
 /// Runs the layers and prints the summary as the last line.
@@ -25,8 +24,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
     pipelines.iter_mut().for_each(|pipeline| share.fit(pipeline));
     let lake = session.lake()?.handing_on(share.handed_on() * pipelines.len());
     tracing::info!(lake = %lake.url(), durability = lake.durability(), "running");
-    // Before anything is measured.
-    let exporter = session.settings.metrics.map(|_| Exporter::install()).transpose()?;
+    let exporter = measure(session)?;
     for pipeline in &pipelines {
         if let SourceKind::Kafka(kafka) = &pipeline.bronze.source {
             warn_in_the_clear(&kafka.brokers, &kafka.options);
@@ -42,16 +40,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         share.fit(&mut pipeline);
         Ok(pipeline)
     }));
-    if let (Some(address), Some(exporter)) = (session.settings.metrics, exporter) {
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "metrics are served to everyone who reaches this address, without a password; 127.0.0.1 is this host only"
-            );
-        }
-        let health = components.health.clone();
-        serve::start(address, Shown { exporter, health }, &session.runtime)?;
-    }
+    show(session, &components, exporter)?;
     let options = Options {
         layer: command.layer.map(layer),
         once: command.once,

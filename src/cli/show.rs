@@ -1,0 +1,30 @@
+//! What a command shows over HTTP while it runs.
+
+use super::session::Session;
+use crate::error::Result;
+use crate::metrics::Exporter;
+use crate::run::Components;
+use crate::serve::{self, Shown};
+
+/// Begins to measure where metrics are wanted: to be called before there is anything to measure.
+pub(super) fn measure(session: &Session) -> Result<Option<Exporter>> {
+    session.settings.metrics.map(|_| Exporter::install()).transpose()
+}
+
+/// Serves what is measured, and how the layers fare, on the address of the settings.
+///
+/// # Errors
+/// Those of [`serve::start`].
+pub(super) fn show(session: &Session, components: &Components, exporter: Option<Exporter>) -> Result<()> {
+    let (Some(address), Some(exporter)) = (session.settings.metrics, exporter) else {
+        return Ok(());
+    };
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "metrics are served to everyone who reaches this address, without a password; 127.0.0.1 is this host only"
+        );
+    }
+    let health = components.health.clone();
+    serve::start(address, Shown { exporter, health }, &session.runtime)
+}
