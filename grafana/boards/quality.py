@@ -61,7 +61,7 @@ REJECTS = row(
         "Rejected rows by reason",
         "rowsps",
         """Rows a second that go into rejects. A reason that was not there yesterday: ask the table,
-        `medallion query "select reason, detail, offset from PIPELINE.rejects order by seq desc limit 20"`.""",
+        `medallion query "select reason, detail from PIPELINE.rejects order by seq desc limit 20"`.""",
         Query(
             "sum by (pipeline, reason) (rate(medallion_rejected_rows_total{$P}[$__rate_interval]))",
             "{{pipeline}} {{reason}}",

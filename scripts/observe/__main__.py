@@ -20,8 +20,8 @@ TOGETHER, APART = "together", "apart"
 TOLD_WITHIN = 30
 # The longest pause between two openings of a layer, and some work.
 RECOVERED_WITHIN = 60
-# Long enough for every range that is asked about: ten seconds, and a grid of thirty for the last sign of life.
-SCRAPED_FOR = 40
+# Longer than the ranges of the panels' rates, and than the start-up that came before.
+SCRAPED_FOR = 30
 STALLED, DOWN = "LayerStalled", "MedallionDown"
 
 

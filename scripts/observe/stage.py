@@ -121,10 +121,10 @@ class Stage:
         self.start("producer", self.command(name, "produce", *common, *more))
 
     def query(self, name, sql):
-        """The rows of a query."""
+        """The rows of a query, which prints one a line."""
         words = self.command(name, "query", sql) + ["--output", "json"]
         done = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=self.log)
-        return json.loads(done.stdout)
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 class Outage:
