@@ -167,7 +167,7 @@ def variable(name, label, metric):
         "sort": 1,
         "multi": True,
         "includeAll": True,
-        "allValue": ".*",
+        "allValue": ".+",
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
     }
 

@@ -4,8 +4,8 @@ import json
 import pathlib
 import re
 
-# What is asked in place of Grafana's variables.
-CHOSEN = {"$pipeline": ".*", "$layer": ".*", "$__rate_interval": "10s"}
+# What is asked in place of Grafana's variables; a label that a metric has not matches no `.+`.
+CHOSEN = {"$pipeline": ".+", "$layer": ".+", "$__rate_interval": "10s"}
 NAME = re.compile(r"\b(?:medallion|process)_[a-z_]+\b")
 PARTS = re.compile(r"_(?:bucket|sum|count)$")
 # Exported for other programs and asked for by no panel and no alert.
@@ -46,7 +46,7 @@ def variables(board):
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
             metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
-            yield variable["name"], metric.replace("$pipeline", ".*"), label
+            yield variable["name"], metric.replace("$pipeline", CHOSEN["$pipeline"]), label
 
 
 def names(expr):
