@@ -64,7 +64,7 @@ NOW = row(
 FRESHNESS = row(
     "Freshness",
     graph(
-        "Stale by at most",
+        "Staleness",
         "s",
         """Time since each layer last had everything that its upstream had; what a reader of gold waits is their sum at
         worst. A ramp that never falls is a layer that does not keep up: docs/runbook.md#layerbehind.""",

@@ -174,8 +174,10 @@ def variable(name, label, metric):
 
 def variables(with_layer):
     """Data source and pipeline; layer where the board's metrics have one."""
+    # Without a value it would be the first by name, not the default one.
+    default = {"selected": True, "text": "default", "value": "default"}
     source = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
-    chosen = [source, variable("pipeline", "Pipeline", "medallion_layer_up")]
+    chosen = [{**source, "current": default}, variable("pipeline", "Pipeline", "medallion_layer_up")]
     if with_layer:
         chosen.append(variable("layer", "Layer", 'medallion_layer_up{pipeline=~"$pipeline"}'))
     return {"list": chosen}
