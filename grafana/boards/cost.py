@@ -184,10 +184,12 @@ STATE = row(
         width=8,
     ),
     graph(
-        "Memory of the keys",
+        "Memory of state",
         "bytes",
-        """RAM that the remembered keys take; older ones lie in files with a few bytes each in RAM.""",
-        Query("medallion_dedupe_bytes{$P}", "{{pipeline}}"),
+        """RAM that the remembered keys take, older ones with a few bytes each beside their files, and about what the open
+        windows take. More than planned: a duration for `within`, or fewer columns in `group_by`.""",
+        Query("medallion_dedupe_bytes{$P}", "{{pipeline}} keys"),
+        Query("medallion_open_window_bytes{$P}", "{{pipeline}} {{table}} windows"),
         width=8,
     ),
     graph(
