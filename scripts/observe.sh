@@ -6,13 +6,13 @@
 #   live     two pipelines on a real Kafka with bad and late records, one in one process, one in three; Prometheus beside them. Every
 #            panel's and every alert's expression has an answer that is a number; every metric is exported, asked for and explained;
 #            a renamed one is noticed; a lake that goes away and a process that is killed are told within 30 s; nothing is NaN
-#            when the records end; counters are what the tables hold, also after a restart
+#            when the records end, and no layer looks stale; counters are what the tables hold, also after a restart
 #
 #   scripts/observe.sh [STEP...]    all steps, or these
 #
 # Debian's package prometheus is fetched and unpacked into MEDALLION_CACHE (~/.cache/medallion), not installed. Settings (environment):
 # MEDALLION_BIN, MEDALLION_TEST_KAFKA (a broker to use; else one is started on MEDALLION_OBSERVE_KAFKA_PORT, 39092),
-# MEDALLION_OBSERVE_DIR (a new temporary directory, removed at the end).
+# MEDALLION_OBSERVE_DIR (an empty directory; else a new temporary one, removed at the end).
 set -Eeuo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -109,8 +109,8 @@ TABLES = row(
     graph(
         "Log bytes",
         "bytes",
-        """Size of each table's log. It falls when `medallion maintain` removes entries that a checkpoint covers; a steady
-        climb means that nobody runs it.""",
+        """Size of each table's log. `medallion maintain` removes entries that a checkpoint covers; it shows here once the
+        table is opened anew. A climb over weeks means that nobody runs it.""",
         Query("medallion_table_log_bytes{$P}", "{{pipeline}} {{table}}"),
     ),
     graph(

@@ -207,8 +207,8 @@ TROUBLE = row(
     graph(
         "Commits tried again",
         "ops",
-        """Commits a second that found another writer's commit in their place, which is maintenance's. A few while
-        `maintain` runs are normal; a steady rate means that something else writes to the table.""",
+        """Commits a second that were put again: another commit, maintenance's, was in their place, or the store gave no
+        answer. A few while `maintain` runs are normal; a steady rate is a second writer or a store in trouble.""",
         Query("sum by (pipeline, table) (rate(medallion_commit_retries_total{$P}[$__rate_interval]))", "{{pipeline}} {{table}}"),
     ),
     stat(

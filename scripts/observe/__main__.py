@@ -12,7 +12,7 @@ import sys
 import time
 
 from . import boards, checks
-from .server import Prometheus, configuration, get, scraped
+from .server import DECLARED, Prometheus, configuration, get, scraped
 from .stage import LAYERS, Outage, Stage, wait_for
 
 TOGETHER, APART = "together", "apart"
@@ -20,6 +20,8 @@ TOGETHER, APART = "together", "apart"
 TOLD_WITHIN = 30
 # The longest pause between two openings of a layer, and some work.
 RECOVERED_WITHIN = 60
+# What an idle layer may look stale: a scrape, a look upstream, a statistic of the Kafka client.
+STALE_AT_MOST = 10
 # Longer than the ranges of the panels' rates, and than the start-up that came before.
 SCRAPED_FOR = 30
 STALLED, DOWN = "LayerStalled", "MedallionDown"
@@ -51,7 +53,7 @@ class Play:
         self.boards = self.project / "grafana" / "dashboards"
         self.stage = Stage(options.project, options.work, options.binary, options.brokers)
         self.promtool = pathlib.Path(options.tools) / "promtool"
-        self.prometheus = None
+        self.prometheus, self.declared = None, None
 
     def begin(self):
         for name in (TOGETHER, APART):
@@ -60,9 +62,13 @@ class Play:
         self.stage.run(TOGETHER)
         for layer in LAYERS:
             self.stage.run(APART, layer)
-        config = configuration(self.project / "prometheus", self.options.work, self.stage.targets())
-        program = pathlib.Path(self.options.tools) / "prometheus"
-        self.prometheus = Prometheus(self.stage, program, config, self.options.work)
+        # One as declared tells how soon an alert fires; a test that takes a minute asks one with more samples all else.
+        self.prometheus, self.declared = self.server("often", "1s"), self.server("declared", DECLARED)
+
+    def server(self, name, scrape):
+        home = self.stage.work / name
+        config = configuration(self.project / "prometheus", home, self.stage.targets(), scrape)
+        return Prometheus(self.stage, pathlib.Path(self.options.tools) / "prometheus", config)
 
     def scrape(self):
         """What all processes export now."""
@@ -121,14 +127,14 @@ class Play:
         """Whether an alert fires for each of these layers; its descriptions where it does."""
         firing = {
             alert["labels"]["layer"]: alert["annotations"]["description"]
-            for alert in self.prometheus.alerts(alert, "firing")
+            for alert in self.declared.alerts(alert, "firing")
             if alert["labels"].get("pipeline") == pipeline
         }
         return [firing[layer] for layer in layers] if set(layers) <= set(firing) else None
 
     def quiet(self):
         """No alert about a stop is pending or fires, and every layer works."""
-        told = [alert for name in (STALLED, DOWN) for state in ("pending", "firing") for alert in self.prometheus.alerts(name, state)]
+        told = [alert for name in (STALLED, DOWN) for state in ("pending", "firing") for alert in self.declared.alerts(name, state)]
         return not told and self.value("sum(medallion_layer_up)") == len((TOGETHER, APART)) * len(LAYERS)
 
     def stops(self):
@@ -161,6 +167,8 @@ class Play:
         lag = 'sum(medallion_kafka_lag_records) + sum(medallion_head_seq - medallion_position_seq)'
         self.patient("the layers to catch up", lambda: self.value(lag) == 0, 60)
         time.sleep(15)
+        if (stale := self.value("max(time() - medallion_caught_up_timestamp_seconds)")) > STALE_AT_MOST:
+            raise SystemExit(f"observe: FAILED: a layer without anything to do looks {stale:.0f} s stale")
         hold("no panel without records shows NaN", checks.panels(self.prometheus, self.boards, idle=True))
         for name in (TOGETHER, APART):
             hold(f"the counters of {name} are its tables' rows", self.counters(name))
@@ -184,11 +192,13 @@ class Play:
 
 
 def main():
+    # So that what was started is ended here, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     play = Play(arguments())
     try:
         for part in (play.begin, play.warm, play.questions, play.renamed, play.stops, play.idle):
             part()
-        for name in [name for name in play.stage.running if name != "prometheus"]:
+        for name in [name for name in play.stage.running if not name.startswith("prometheus")]:
             if code := play.stage.end(name):
                 raise SystemExit(f"observe: FAILED: {name} ended with {code} on SIGTERM")
     finally:
