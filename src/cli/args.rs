@@ -50,7 +50,7 @@ pub struct Global {
     /// disk. For lakes on local disk: an object store answers for its own [default: power]
     #[arg(long, global = true, value_name = "WHAT")]
     pub durability: Option<String>,
-    /// Where /metrics, /healthz and /readyz are served while running, or `off` [default: 127.0.0.1:9464]
+    /// Where the status page, /metrics, /healthz and /readyz are served while running, or `off` [default: 127.0.0.1:9464]
     #[arg(long, global = true, value_name = "ADDR")]
     pub metrics: Option<String>,
     /// How results are printed

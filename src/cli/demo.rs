@@ -90,7 +90,7 @@ pub fn demo(session: &Session, command: &Demo) -> Result<()> {
             committed.moved.notify_all();
         })
     });
-    if let Err(error) = show(session, &components, exporter) {
+    if let Err(error) = show(session, &components, std::slice::from_ref(&pipeline), exporter) {
         // Another medallion may have the port, and nobody waits for a demo's metrics.
         tracing::warn!("not shown over HTTP: {error}");
     }

@@ -40,7 +40,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         share.fit(&mut pipeline);
         Ok(pipeline)
     }));
-    show(session, &components, exporter)?;
+    show(session, &components, &pipelines, exporter)?;
     let options = Options {
         layer: command.layer.map(layer),
         once: command.once,

@@ -2,24 +2,22 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::args::Status;
 use super::output::{self, grouped};
 use super::session::Session;
 use crate::definition::Pipeline;
 use crate::error::{Error, Result};
-use crate::run::standing::{self, Standing};
+use crate::run::overview::{self, Overview};
+use crate::run::standing::Standing;
 use crate::run::upstream;
 use crate::source::loss_error;
 use crate::table::Lake;
 
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
-/// A pipeline's layers, and what is wrong with its source where that was asked.
-struct Standings {
-    pipeline: String,
-    layers: Vec<Standing>,
+/// A pipeline, and what is wrong with its source where that was asked.
+struct Look {
+    overview: Overview,
     trouble: Option<Error>,
 }
 
@@ -35,7 +33,7 @@ pub fn status(session: &Session, command: &Status) -> Result<()> {
             all.push(look(session, &lake, pipeline, command.source)?);
         }
         show(session, &all)?;
-        let mut troubles = all.into_iter().filter_map(|standings| standings.trouble);
+        let mut troubles = all.into_iter().filter_map(|look| look.trouble);
         if !command.watch {
             return troubles.next().map_or(Ok(()), Err);
         }
@@ -46,10 +44,9 @@ pub fn status(session: &Session, command: &Status) -> Result<()> {
     }
 }
 
-fn look(session: &Session, lake: &Lake, pipeline: &Pipeline, source: bool) -> Result<Standings> {
-    let mut standings = Standings {
-        pipeline: pipeline.name.clone(),
-        layers: session.runtime.block_on(standing::of(lake, pipeline))?,
+fn look(session: &Session, lake: &Lake, pipeline: &Pipeline, source: bool) -> Result<Look> {
+    let mut look = Look {
+        overview: session.runtime.block_on(overview::of(lake, pipeline))?,
         trouble: None,
     };
     if source {
@@ -59,27 +56,22 @@ fn look(session: &Session, lake: &Lake, pipeline: &Pipeline, source: bool) -> Re
         match asked {
             Ok(None) => {}
             Ok(Some(upstream)) => {
-                if let Some(bronze) = standings.layers.first_mut() {
-                    bronze.lag_rows = Some(upstream.waiting);
+                if let Some(bronze) = look.overview.layers.first_mut() {
+                    bronze.standing.lag_rows = Some(upstream.waiting);
                 }
-                standings.trouble = loss_error(&pipeline.name, &upstream.losses);
+                look.trouble = loss_error(&pipeline.name, &upstream.losses);
             }
-            Err(error) => standings.trouble = Some(error),
+            Err(error) => look.trouble = Some(error),
         }
     }
-    Ok(standings)
+    look.overview.trouble = look.trouble.as_ref().map(ToString::to_string);
+    Ok(look)
 }
 
-fn show(session: &Session, all: &[Standings]) -> Result<()> {
+fn show(session: &Session, all: &[Look]) -> Result<()> {
     if session.json() {
-        let value: Vec<_> = all
-            .iter()
-            .map(|of| {
-                let trouble = of.trouble.as_ref().map(ToString::to_string);
-                json!({"pipeline": of.pipeline, "layers": of.layers, "trouble": trouble})
-            })
-            .collect();
-        return output::json(&value);
+        let overviews: Vec<&Overview> = all.iter().map(|look| &look.overview).collect();
+        return output::json(&overviews);
     }
     let header = [
         "pipeline",
@@ -98,19 +90,20 @@ fn show(session: &Session, all: &[Standings]) -> Result<()> {
         "B/row out",
     ];
     let mut table = vec![header.map(str::to_owned).to_vec()];
-    for Standings { pipeline, layers, .. } in all {
+    for Overview { pipeline, layers, .. } in all.iter().map(|look| &look.overview) {
         if layers.is_empty() {
             output::line(format!(
                 "{pipeline}: not run yet; `medallion run -p {pipeline}` starts it"
             ))?;
         }
-        table.extend(layers.iter().map(|layer| cells(pipeline, layer)));
+        table.extend(layers.iter().map(|layer| cells(pipeline, &layer.standing)));
     }
     if table.len() > 1 {
-        output::columns(&table)
-    } else {
-        Ok(())
+        output::columns(&table)?;
     }
+    all.iter()
+        .filter_map(|look| fates(&look.overview))
+        .try_for_each(output::line)
 }
 
 fn cells(pipeline: &str, standing: &Standing) -> Vec<String> {
@@ -135,6 +128,22 @@ fn cells(pipeline: &str, standing: &Standing) -> Vec<String> {
         whole(activity.bytes_in_per_row),
         whole(activity.bytes_out_per_row),
     ]
+}
+
+/// What became of a pipeline's records, in a line.
+fn fates(overview: &Overview) -> Option<String> {
+    let quality = overview.quality.as_ref()?;
+    let counts: Vec<String> = quality
+        .counts()
+        .filter(|(_, records)| *records > 0)
+        .map(|(fate, records)| format!("{} {fate}", grouped(records)))
+        .collect();
+    let records = grouped(quality.records);
+    Some(format!(
+        "{}: {records} records: {}",
+        overview.pipeline,
+        counts.join(", ")
+    ))
 }
 
 fn mebibytes(bytes: u64) -> String {

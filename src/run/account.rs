@@ -95,6 +95,10 @@ impl<'a> Account<'a> {
             "committed"
         );
         sizes(self.pipeline, tables);
+        let now = self.components.lake.clock().now();
+        self.components
+            .history
+            .note(self.pipeline, self.layer, step.position, now);
         metrics::step_done(&StepDone {
             pipeline: self.pipeline,
             layer: self.layer,
@@ -105,7 +109,7 @@ impl<'a> Account<'a> {
             cpu_seconds: cpu.as_secs_f64(),
             bytes_in,
             bytes_out,
-            now: self.components.lake.clock().now(),
+            now,
         });
     }
 }

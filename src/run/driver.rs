@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use super::bronze_loop::BronzeLoop;
 use super::health::Health;
+use super::history::History;
 use super::layers::{GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
 use super::threads;
 use super::wake::{Bell, Stop};
@@ -84,6 +85,8 @@ pub struct Components {
     pub on_bronze: Option<OnBronze>,
     /// How the layers fare, for whoever looks.
     pub health: Health,
+    /// Where the layers were in the last hour, for whoever looks.
+    pub history: History,
     /// Reads a declaration anew, so that a run can tell when the files are no longer those it started with; none:
     /// nobody looks.
     pub reload: Option<Reload>,
@@ -101,6 +104,7 @@ impl Components {
             stop,
             on_bronze: None,
             health,
+            history: History::default(),
             reload: None,
         }
     }

@@ -38,7 +38,8 @@ pub(super) async fn at(lake: &Lake, pipeline: &str, silver: &Table, bronze: &Rea
     Ok(totals)
 }
 
-fn in_info(info: Option<&Value>) -> Option<Fates> {
+/// The totals in the state of a silver commit, where it has any.
+pub(super) fn in_info(info: Option<&Value>) -> Option<Fates> {
     serde_json::from_value(info?.get(KEY)?.clone()).ok()
 }
 

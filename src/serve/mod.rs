@@ -3,6 +3,7 @@
 //! Nothing can be changed from here, and nothing is shown that is not in the log or the tables.
 
 mod health;
+mod page;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -23,20 +24,20 @@ const TIDY_EVERY: Duration = Duration::from_secs(5);
 /// What Prometheus calls its text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+pub use page::Subject;
+
 /// What is shown.
 #[derive(Clone)]
-pub struct Shown {
-    /// The metrics.
-    pub exporter: Exporter,
-    /// How the layers fare.
-    pub health: Health,
+struct Shown {
+    exporter: Exporter,
+    health: Health,
 }
 
 /// Serves on `address` from now on, on `runtime`.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] where the address cannot be had.
-pub fn start(address: SocketAddr, shown: Shown, runtime: &Handle) -> Result<()> {
+pub fn start(address: SocketAddr, exporter: Exporter, subject: Subject, runtime: &Handle) -> Result<()> {
     let _guard = runtime.enter();
     let listen = || -> std::io::Result<tokio::net::TcpListener> {
         let listener = TcpListener::bind(address)?;
@@ -46,7 +47,11 @@ pub fn start(address: SocketAddr, shown: Shown, runtime: &Handle) -> Result<()> 
     let listener = listen()
         .or_fail(Kind::Unavailable, || format!("metrics on {address}"))
         .map_err(|error: Error| error.with_next("choose another port with --metrics, or --metrics off"))?;
-    let exporter = shown.exporter.clone();
+    let shown = Shown {
+        exporter: exporter.clone(),
+        health: subject.health.clone(),
+    };
+    let router = router(shown).merge(page::router(subject));
     runtime.spawn(async move {
         loop {
             tokio::time::sleep(TIDY_EVERY).await;
@@ -54,7 +59,7 @@ pub fn start(address: SocketAddr, shown: Shown, runtime: &Handle) -> Result<()> 
         }
     });
     runtime.spawn(async move {
-        if let Err(error) = axum::serve(listener, router(shown)).await {
+        if let Err(error) = axum::serve(listener, router).await {
             tracing::warn!(%address, %error, "metrics are not served any more; the run goes on");
         }
     });
@@ -66,7 +71,12 @@ fn router(shown: Shown) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n") })
+        .fallback(|| async {
+            (
+                StatusCode::NOT_FOUND,
+                "there are /, /status.json, /metrics, /healthz and /readyz\n",
+            )
+        })
         .with_state(shown)
 }
 

@@ -61,6 +61,23 @@ pub(super) async fn newest(log: &LogStoreRef, version: u64) -> Result<Activity> 
     Ok(sum(&steps, all))
 }
 
+/// The state in the newest commit up to `version` that carries a position.
+pub(super) async fn state(log: &LogStoreRef, version: u64) -> Result<Option<Value>> {
+    for at in (version.saturating_sub(ENTRIES_MAX)..=version).rev() {
+        let Some((actions, _)) = read_sized(log, at).await? else {
+            return Ok(None);
+        };
+        let state = actions.into_iter().find_map(|action| match action {
+            Action::CommitInfo(mut info) => info.info.remove(INFO),
+            _ => None,
+        });
+        if let Some(state) = state.filter(|state| state.get(POSITION).is_some()) {
+            return Ok(Some(state));
+        }
+    }
+    Ok(None)
+}
+
 /// What a layer's own commit says; none for others, as compaction's.
 fn step(actions: &[Action], entry: usize) -> Option<Step> {
     let info = actions.iter().find_map(|action| match action {

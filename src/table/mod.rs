@@ -28,6 +28,7 @@ mod recent;
 mod scan;
 mod spec;
 mod swap;
+mod tail;
 mod torn;
 mod txns;
 mod write;

@@ -20,7 +20,7 @@ use super::load::{active_files, load};
 use super::object::location;
 use super::recent::Recent;
 use super::scan::{Ask, Scan};
-use super::{Activity, Lake, Stored, activity, extent, txns};
+use super::{Activity, Lake, Stored, activity, extent, tail, txns};
 use crate::error::{Context, Error, Kind, Result};
 
 /// How often a read starts over because the files it wanted were compacted and vacuumed meanwhile.
@@ -174,6 +174,22 @@ impl Reader {
     /// [`Kind::Unavailable`] where the log cannot be read, [`Kind::Damaged`] where it is no log.
     pub async fn activity(&self) -> Result<Activity> {
         activity::newest(&self.log, self.version).await
+    }
+
+    /// The state that the newest commit of ours carries, where the log still has it.
+    ///
+    /// # Errors
+    /// As [`Reader::activity`].
+    pub async fn state(&self) -> Result<Option<Value>> {
+        activity::state(&self.log, self.version).await
+    }
+
+    /// At most `most` rows that the newest commits added, newest commit first, with all columns.
+    ///
+    /// # Errors
+    /// As [`Reader::read_within`].
+    pub async fn newest(&self, most: usize) -> Result<RecordBatch> {
+        tail::newest(&self.log, self.version, &self.files, &self.schema, most).await
     }
 
     /// Takes in the commits since the last call.

@@ -20,6 +20,7 @@ mod silver_properties;
 mod source_kafka;
 mod source_real_kafka;
 mod state_properties;
+mod status_page;
 mod support;
 mod tidy;
 

@@ -60,7 +60,7 @@ const WALLS: [(&str, &[&str]); 13] = [
         "audit",
         &["run", "layer", "table", "definition", "clock", "metrics", "error"],
     ),
-    ("serve", &["run", "clock", "metrics", "error"]),
+    ("serve", &["run", "table", "definition", "clock", "metrics", "error"]),
     ("source", BASE),
     ("layer", BASE),
     ("table", BASE),

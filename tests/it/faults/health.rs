@@ -73,6 +73,14 @@ fn a_layer_that_cannot_work_says_so_and_works_again_soon_after_the_fault_is_gone
         assert_eq!(states[layer], "retrying", "{states:?}");
     }
     std::thread::sleep(Duration::from_secs(2));
+    let (code, body) = live.ask("/status.json");
+    assert_eq!(code, 200);
+    let page: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let pipeline = &page["pipelines"][0];
+    assert!(pipeline["trouble"].is_string(), "{body}");
+    for fare in pipeline["fares"].as_array().unwrap() {
+        assert_eq!(fare["state"], "retrying", "{body}");
+    }
     let stale = live.sample(CAUGHT_UP, &["layer=\"gold\""]).unwrap();
     let before = live.sample("medallion_position_seq", &["layer=\"bronze\""]).unwrap();
     outage.end();

@@ -68,9 +68,14 @@ impl Live {
         }
     }
 
+    /// The code and the body of the answer to `GET path`.
+    pub fn ask(&self, path: &str) -> (u16, String) {
+        ask(self.address, path).unwrap()
+    }
+
     /// What a probe of the process is answered: the code and the layers' states by name.
     pub fn probe(&self, path: &str) -> (u16, BTreeMap<String, String>) {
-        let (code, body) = ask(self.address, path).unwrap();
+        let (code, body) = self.ask(path);
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         let layers = body["layers"].as_array().unwrap().iter();
         let states = layers.map(|layer| ["layer", "state"].map(|key| layer[key].as_str().unwrap().to_owned()));
