@@ -38,8 +38,12 @@ pub(super) async fn audit(
     report.none_touched(&reader, &path).await?;
     report.none_past(&reader, &path, head, "seq").await?;
     let columns = ["seq", "kind", "topic", "partition", "offset", "value"].map(str::to_owned);
-    let mut walk = Walk::default();
-    chunks::each(&reader, 0, head, &columns, i64::MIN, |_, to, rows| {
+    report.kept_from = reader.first();
+    let mut walk = Walk {
+        next_seq: reader.first(),
+        ..Walk::default()
+    };
+    chunks::each(&reader, reader.first(), head, &columns, i64::MIN, |_, to, rows| {
         if !walk.broken {
             walk.rows(rows, &path, report)?;
         }

@@ -10,6 +10,7 @@ use crate::definition::{Gold, Pipeline, silver_schema};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::gold::{Plan, State};
 use crate::run::gold::last_watermark;
+use crate::run::silver::rows_from;
 use crate::run::tables::SEQ;
 use crate::run::{chunks, names};
 use crate::table::{self, Lake, Queryable, Reader, conform};
@@ -70,12 +71,19 @@ pub(super) async fn audit(
     let mut state = State::new(i64::MIN);
     let mut expected: Vec<RecordBatch> = Vec::new();
     let mut expected_late: Vec<RecordBatch> = Vec::new();
-    chunks::each(&silver, 0, position, &plan.input_columns(), i64::MIN, |_, to, rows| {
-        expected_late.push(plan.fold(rows, &mut state)?);
-        expected.extend(plan.close(last_watermark(rows), &mut state)?);
-        progress(&gold_path, to, position);
-        Ok(())
-    })
+    chunks::each(
+        &silver,
+        silver.first(),
+        position,
+        &plan.input_columns(),
+        i64::MIN,
+        |_, to, rows| {
+            expected_late.push(plan.fold(rows, &mut state)?);
+            expected.extend(plan.close(last_watermark(rows), &mut state)?);
+            progress(&gold_path, to, position);
+            Ok(())
+        },
+    )
     .await?;
     if state.closed > closed {
         report.find(
@@ -92,21 +100,25 @@ pub(super) async fn audit(
         .iter()
         .map(|field| field.name().clone())
         .collect();
-    let actual_late = late.read(0, position, &columns).await?;
+    let kept_late = silver.first().max(late.first());
+    let actual_late = late.read(kept_late, position, &columns).await?;
     report.late += i64::try_from(actual_late.num_rows()).unwrap_or(0);
     let expected_late =
         arrow::compute::concat_batches(&plan.late_schema(), &expected_late).or_fail(Kind::Bug, || "joining batches")?;
+    let expected_late = rows_from(&expected_late, SEQ, kept_late)?;
     same(&late_path, &expected_late, &actual_late, report)?;
 
     let mut actual = read_all(lake, &gold_path, &plan).await?;
     report.gold += i64::try_from(actual.num_rows()).unwrap_or(0);
-    if let Some(adopted) = gold.stored().adopted_closed {
-        // Windows that had closed before the definition was adopted are an earlier definition's.
+    // Windows that had closed before the definition was adopted are an earlier definition's; older ones were let go, here
+    // or with silver's rows that they came from.
+    let from = [gold.stored().adopted_closed, gold.before(), silver.before()];
+    if let Some(from) = from.into_iter().flatten().max() {
         expected = expected
             .iter()
-            .map(|rows| windows_from(rows, &definition.window.start, adopted))
+            .map(|rows| windows_from(rows, &definition.window.start, from))
             .collect::<Result<Vec<_>>>()?;
-        actual = windows_from(&actual, &definition.window.start, adopted)?;
+        actual = windows_from(&actual, &definition.window.start, from)?;
     }
     same(&gold_path, &sorted(&expected, &plan.schema())?, &actual, report)?;
     Ok(())

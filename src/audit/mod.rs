@@ -51,6 +51,11 @@ pub struct Report {
     pub gold: i64,
     /// Late rows of all tables.
     pub late: i64,
+    /// The first bronze seq that was not let go.
+    pub kept_from: i64,
+    /// The bronze seq from which on every row was recomputed. Of records before it, whose state is known no more, is proved
+    /// that each has one fate.
+    pub recomputed_from: i64,
     /// Gaps that the operator accepted.
     pub gaps: Vec<String>,
     /// Places between two records of a partition where offsets have no record and no gap was accepted. Transactions

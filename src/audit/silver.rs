@@ -4,6 +4,7 @@ use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
+use serde_json::Value;
 
 use super::compare::same;
 use super::{Progress, Report};
@@ -11,7 +12,7 @@ use crate::definition::Pipeline;
 use crate::error::Result;
 use crate::layer::bronze;
 use crate::layer::silver::{Plan, State, rejects_schema};
-use crate::run::recover::silver_state;
+use crate::run::recover::{silver_state, watermarks_of};
 use crate::run::references::References;
 use crate::run::silver::all_columns;
 use crate::run::tables::SEQ;
@@ -65,14 +66,15 @@ pub(super) async fn audit(
         schema.fields().iter().map(|field| field.name().clone()).collect()
     };
     let (silver_columns, rejects_columns) = (columns(&plan.schema()), columns(&rejects_schema()));
-    let adopted = silver.stored().adopted_from.unwrap_or(0).min(position);
-    let mut state = State::default();
-    if adopted > 0 {
-        // Rows below are an earlier definition's: that each record has one fate is all that can still be proved.
-        conserved(&bronze, &silver, &rejects, adopted, &silver_path, report).await?;
-        state = silver_state(&plan, &pipeline.silver, adopted, None, &silver, &bronze).await?;
-    }
-    let mut at = adopted;
+    let kept = bronze.first().max(silver.first()).max(rejects.first());
+    let (mut at, mut state) = match beginning(pipeline, &plan, &silver, &bronze, [kept, position]).await? {
+        Some(beginning) => beginning,
+        None => (position, State::default()),
+    };
+    // Of rows before, that each record has one fate is all that can still be proved.
+    conserved(&bronze, &silver, &rejects, [kept, at], &silver_path, report).await?;
+    report.recomputed_from = at;
+    let recomputes = at < position;
     while at < position {
         let (current, boundary) = references.at(at)?;
         let end = position.min(boundary.unwrap_or(i64::MAX));
@@ -92,7 +94,7 @@ pub(super) async fn audit(
         }
         at = to;
     }
-    if state.watermarks.value() != silver.txn(&names::silver_watermark(name)) {
+    if recomputes && state.watermarks.value() != silver.txn(&names::silver_watermark(name)) {
         report.find(
             &silver_path,
             format!(
@@ -105,16 +107,58 @@ pub(super) async fn audit(
     Ok(())
 }
 
-/// Every record below `to` is exactly one row of silver or of rejects, by seq.
+/// Where recomputing can begin, and silver's state there; none where that is known nowhere.
+///
+/// That is where silver began, while bronze has all rows since and one definition made all of silver's. A definition that
+/// came later begins at its own seq, where the state is recomputed. Where bronze or silver has let go of rows, it is the
+/// oldest commit whose watermarks the log still has and whose keys are all in rows that are still there.
+async fn beginning(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    silver: &Reader,
+    bronze: &Reader,
+    [kept, position]: [i64; 2],
+) -> Result<Option<(i64, State)>> {
+    let begun = silver.txn(&names::silver_begun(&pipeline.name)).unwrap_or(0);
+    let adopted = silver
+        .stored()
+        .adopted_from
+        .unwrap_or(0)
+        .clamp(begun, position.max(begun));
+    if kept <= begun {
+        if adopted == begun {
+            return Ok(Some((begun, State::default())));
+        }
+        let state = silver_state(plan, &pipeline.silver, [begun, adopted], None, silver, bronze).await?;
+        return Ok(Some((adopted, state)));
+    }
+    let within = pipeline.silver.dedupe.as_ref().and_then(|dedupe| dedupe.within);
+    let within = within.map_or(0, |within| i64::try_from(within.as_micros()).unwrap_or(i64::MAX));
+    let remembers = |info: &Value| {
+        let Some(before) = silver.before() else {
+            return watermarks_of(info).is_some();
+        };
+        let watermark = watermarks_of(info).and_then(|watermarks| watermarks.value());
+        watermark.is_some_and(|watermark| watermark.saturating_sub(within) >= before)
+    };
+    let info = silver.oldest_state(kept.max(adopted), remembers).await?;
+    let Some(at) = info.as_ref().and_then(|info| info.get("position")?.as_i64()) else {
+        return Ok(None);
+    };
+    let state = silver_state(plan, &pipeline.silver, [begun, at], info.as_ref(), silver, bronze).await?;
+    Ok(Some((at, state)))
+}
+
+/// Every record of `[from, to)` is exactly one row of silver or of rejects, by seq.
 async fn conserved(
     bronze: &Reader,
     silver: &Reader,
     rejects: &Reader,
-    to: i64,
+    [from, to]: [i64; 2],
     path: &str,
     report: &mut Report,
 ) -> Result<()> {
-    let mut at = 0;
+    let mut at = from;
     while at < to {
         let end = to.min(at + chunks::CHUNK_ROWS);
         let rows = bronze.read(at, end, &["kind".to_owned()]).await?;

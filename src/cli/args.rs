@@ -163,6 +163,9 @@ pub struct Replay {
     /// Say what would be rebuilt and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// Where rows upstream were let go (`keep`): rebuild from what is still there, and lose what came from the others
+    #[arg(long)]
+    pub kept_only: bool,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -290,13 +293,13 @@ pub struct Maintain {
     /// Only this pipeline
     #[arg(short, long)]
     pub pipeline: Option<String>,
-    /// Size of compacted files in MiB
-    #[arg(long, default_value_t = 128)]
-    pub target_mib: i64,
-    /// Days that log entries are kept
-    #[arg(long, default_value_t = 7)]
-    pub log_days: u64,
-    /// Hours that removed data files are kept, at least 1
-    #[arg(long, default_value_t = 168)]
-    pub vacuum_hours: u64,
+    /// Size of compacted files in MiB, instead of the setting maintain.target_size
+    #[arg(long)]
+    pub target_mib: Option<u64>,
+    /// Days that log entries are kept, instead of the setting maintain.keep_log
+    #[arg(long)]
+    pub log_days: Option<u64>,
+    /// Hours that removed data files are kept, at least 1, instead of the setting maintain.keep_removed
+    #[arg(long)]
+    pub vacuum_hours: Option<u64>,
 }

@@ -69,6 +69,18 @@ fn print(report: &Report) -> Result<()> {
         grouped(report.gold),
         grouped(report.late),
     ))?;
+    if report.kept_from > 0 {
+        output::line(format!(
+            "  bronze has let go of what is below seq {}",
+            grouped(report.kept_from)
+        ))?;
+    }
+    if report.recomputed_from > report.kept_from {
+        output::line(format!(
+            "  of records below seq {} only that each has one fate: what silver knew then is known no more",
+            grouped(report.recomputed_from)
+        ))?;
+    }
     if !report.gaps.is_empty() {
         output::line(format!("  accepted gaps: {}", report.gaps.len()))?;
     }

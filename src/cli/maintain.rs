@@ -6,18 +6,25 @@ use super::args::Maintain;
 use super::output::{self, grouped};
 use super::session::Session;
 use crate::error::Result;
+use crate::run::maintenance::policy;
 use crate::run::{Lock, tables};
-use crate::table::maintain::{Policy, Report, maintain as maintain_table};
+use crate::table::maintain::{Report, maintain as maintain_table};
 
 const HOUR: u64 = 3600;
 
 /// Maintains every table of the pipelines and prints what was done.
 pub fn maintain(session: &Session, command: &Maintain) -> Result<()> {
-    let policy = Policy {
-        target_bytes: command.target_mib.clamp(1, 4096) << 20,
-        log_retention: Duration::from_secs(command.log_days.saturating_mul(24 * HOUR)),
-        vacuum_age: Duration::from_secs(command.vacuum_hours.saturating_mul(HOUR)),
-    };
+    let mut bounds = session.settings.maintain;
+    if let Some(mib) = command.target_mib {
+        bounds.target_size = mib.clamp(1, 4096) << 20;
+    }
+    if let Some(days) = command.log_days {
+        bounds.keep_log = Duration::from_secs(days.saturating_mul(24 * HOUR));
+    }
+    if let Some(hours) = command.vacuum_hours {
+        bounds.keep_removed = Duration::from_secs(hours.saturating_mul(HOUR));
+    }
+    let policy = policy(&bounds);
     let lake = session.lake()?;
     let mut reports: Vec<Report> = Vec::new();
     for pipeline in &session.pipelines(command.pipeline.as_deref())? {

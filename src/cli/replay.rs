@@ -8,7 +8,7 @@ use super::progress;
 use super::session::Session;
 use crate::definition::Pipeline;
 use crate::error::{Context, Error, Kind, Result};
-use crate::run::replay::{self, Replayed};
+use crate::run::replay::{self, Extent, Replayed};
 
 /// Shows the plan, asks, rebuilds, and prints what was rebuilt.
 pub fn replay(session: &Session, command: &Replay) -> Result<()> {
@@ -23,6 +23,10 @@ pub fn replay(session: &Session, command: &Replay) -> Result<()> {
     if !command.yes && !confirmed()? {
         return Err(Error::new(Kind::Usage, "nothing was replayed").with_next("answer `yes`, or give --yes"));
     }
+    let extent = match command.kept_only {
+        true => Extent::KeptOnly,
+        false => Extent::All,
+    };
     let mut replayed: Vec<Replayed> = Vec::new();
     for pipeline in &pipelines {
         let bar = progress::bar(0, &pipeline.name);
@@ -33,8 +37,8 @@ pub fn replay(session: &Session, command: &Replay) -> Result<()> {
         };
         let rebuild = async {
             match command.layer.as_str() {
-                "silver" => replay::silver(&lake, session.project(), pipeline, &show).await,
-                _ => replay::gold(&lake, pipeline, &show).await,
+                "silver" => replay::silver(&lake, session.project(), pipeline, extent, &show).await,
+                _ => replay::gold(&lake, pipeline, extent, &show).await,
             }
         };
         replayed.extend(session.runtime.block_on(rebuild)?);

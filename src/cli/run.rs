@@ -35,6 +35,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
     let project = session.project().clone();
     let mut components = Components::new(lake, project.clone(), session.runtime.clone(), stop);
     components.checkpoints = session.checkpoints();
+    components.maintenance = session.settings.maintain;
     components.reload = Some(Arc::new(move |name: &str| {
         let mut pipeline = load_one(&project, name, &env)?;
         share.fit(&mut pipeline);

@@ -9,6 +9,7 @@ use regex::Regex;
 use validator::Validate;
 
 use super::commit;
+use super::keep;
 use super::raw::{Env, Reader, Report, Written, parse_toml};
 use super::secret;
 use super::{Bronze, FileSource, KafkaSource, Problem, SourceKind};
@@ -57,13 +58,14 @@ pub(super) fn read(file: &Path, project: &Path, env: Env<'_>) -> Result<Bronze, 
 
 fn layer(mut root: Reader<'_>, project: &Path, env: Env<'_>, report: &mut Report) -> Option<Bronze> {
     let commit = commit::read(&mut root, commit::BRONZE, report);
+    let keep = keep::read(&mut root, report).map(|keep| keep.value);
     let source = root
         .need("source", report)
         .then(|| root.table("source", report))
         .flatten()
         .and_then(|reader| source(reader, project, env, report));
     root.finish(report);
-    source.map(|source| Bronze { source, commit })
+    source.map(|source| Bronze { source, commit, keep })
 }
 
 fn source(mut reader: Reader<'_>, project: &Path, env: Env<'_>, report: &mut Report) -> Option<SourceKind> {

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Schema};
 use super::expression::check_aggregate;
 use super::near::did_you_mean;
 use super::raw::{Env, Reader, Report, Spot, Value, Written, parse_toml};
-use super::{Aggregate, Gold, LINEAGE, Problem, Silver, Window, fingerprint, names, silver_schema};
+use super::{Aggregate, Gold, LINEAGE, Problem, Silver, Window, fingerprint, keep, names, silver_schema};
 
 /// The gold tables in `file`, or every problem of it. `silver` is none where it has problems of its own.
 pub(super) fn read(file: &Path, silver: Option<&Silver>, env: Env<'_>) -> Result<Vec<Gold>, Vec<Problem>> {
@@ -63,6 +63,7 @@ fn table(mut reader: Reader<'_>, silver: Option<&Schema>, report: &mut Report) -
         .need("watermark", report)
         .then(|| reader.duration("watermark", report))
         .flatten();
+    let keep = keep::read(&mut reader, report).map(|keep| keep.value);
     let columns = aggregates(&mut reader, silver, &group_by, &mut outputs, report);
     let partition_by = partition_by(&mut reader, &outputs, report);
     let column_order = order(&mut reader, &outputs, report);
@@ -72,6 +73,7 @@ fn table(mut reader: Reader<'_>, silver: Option<&Schema>, report: &mut Report) -
         description,
         window: window?,
         watermark: watermark?.value,
+        keep,
         group_by,
         columns,
         partition_by,

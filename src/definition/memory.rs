@@ -81,7 +81,11 @@ mod tests {
         silver.commit = commit;
         Pipeline {
             name: "p".to_owned(),
-            bronze: Bronze { source, commit },
+            bronze: Bronze {
+                source,
+                commit,
+                keep: None,
+            },
             silver,
             gold: Vec::new(),
         }

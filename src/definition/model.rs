@@ -25,6 +25,8 @@ pub struct Bronze {
     pub source: SourceKind,
     /// When a commit is due.
     pub commit: CommitPolicy,
+    /// How long rows stay, by when they were taken in; none: forever.
+    pub keep: Option<Duration>,
 }
 
 /// Where a pipeline's records come from.
@@ -104,6 +106,8 @@ pub struct Silver {
     pub fingerprint: String,
     /// When a commit is due: most bronze rows of one step.
     pub commit: CommitPolicy,
+    /// How far behind the watermark rows stay, in event time; none: forever. At least as long as keys are remembered.
+    pub keep: Option<Duration>,
 }
 
 /// The event contract: the JSON object's members as typed columns.
@@ -263,6 +267,8 @@ pub struct Gold {
     /// The output columns in the table's order: group columns, window start, window date, aggregates, rearranged
     /// by `column_order` where it is declared.
     pub column_order: Vec<String>,
+    /// How long windows stay behind the last that closed, with their late rows; none: forever.
+    pub keep: Option<Duration>,
     /// Hash of the meaning of this definition and of the silver columns it reads (hex).
     pub fingerprint: String,
 }

@@ -49,6 +49,7 @@ pub(super) fn silver() -> Silver {
             max_bytes: 1000,
             max_delay: Duration::from_secs(1),
         },
+        keep: None,
     }
 }
 
@@ -61,6 +62,7 @@ pub(super) fn gold() -> Gold {
             start: "minute".to_owned(),
             date: Some("day".to_owned()),
         },
+        keep: None,
         watermark: Duration::from_secs(10),
         group_by: vec!["region".to_owned()],
         columns: vec![Aggregate {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::maintenance::{self, Maintenance};
 use super::raw::{self, Env, Reader, Report, Spot, parse_toml};
 use super::{Problem, Secret, memory, secret};
 use crate::error::{Error, Result};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Bytes that a run may take, state apart; see [`memory`].
     pub memory: u64,
+    /// How tables are kept small.
+    pub maintain: Maintenance,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
     /// How log lines look.
@@ -93,6 +96,7 @@ impl Settings {
             checkpoint_rows: 1_000_000,
             durability: Durability::Power,
             memory: memory::DEFAULT,
+            maintain: Maintenance::default(),
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
@@ -221,6 +225,13 @@ pub fn load_settings(project: &Path, env: &dyn Fn(&str) -> Option<String>) -> Re
             settings.set(key, &value, &Spot::new(0, variable.as_str()), &mut report);
         }
     }
+    for key in maintenance::KEYS {
+        let variable = format!("MEDALLION_{}_{}", maintenance::TABLE, key).to_uppercase();
+        if let Some(value) = env(&variable) {
+            let at = Spot::new(0, variable.as_str());
+            settings.maintain.set(key, &value, &at, &mut report);
+        }
+    }
     problems.append(&mut report.into_problems());
     checked(settings, problems)
 }
@@ -240,6 +251,10 @@ fn from_file(settings: &mut Settings, project: &Path, env: Env<'_>, report: &mut
     }
     if let Some(rows) = reader.integer(CHECKPOINT_ROWS, report) {
         settings.set(CHECKPOINT_ROWS, &rows.value.to_string(), &rows.at, report);
+    }
+    if let Some(mut maintain) = reader.table(maintenance::TABLE, report) {
+        settings.maintain.read(&mut maintain, report);
+        maintain.finish(report);
     }
     if let Some(store) = reader.table("store", report) {
         let options = secret::options(&store, project, env, report);
@@ -331,6 +346,25 @@ mod tests {
     }
 
     #[test]
+    fn maintenance_is_a_table_of_its_own_with_variables_over_it() {
+        let folder = project("[maintain]\nevery = \"6h\"\ntarget_size = \"64MiB\"\nkeep_log = \"2d\"\n");
+        let env = |name: &str| (name == "MEDALLION_MAINTAIN_EVERY").then(|| "off".to_owned());
+        let maintain = load_settings(folder.path(), &env).unwrap().maintain;
+        assert_eq!((maintain.every, maintain.target_size), (None, 64 << 20));
+        assert_eq!(maintain.keep_log.as_secs(), 2 * 86_400);
+        let folder = project("[maintain]\nevery = \"0s\"\ntarget_size = \"1kB\"\nkeep_removed = \"1m\"\nkeeps = 1\n");
+        let error = load_settings(folder.path(), &|_| None).unwrap_err();
+        let told: Vec<_> = error.problems().iter().map(|it| (it.line, it.key.as_str())).collect();
+        let expected = [
+            (2, "maintain.every"),
+            (3, "maintain.target_size"),
+            (4, "maintain.keep_removed"),
+            (5, "maintain.keeps"),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
     fn without_a_file_the_defaults_hold() {
         let folder = tempfile::tempdir().unwrap();
         let settings = load_settings(folder.path(), &|_| None).unwrap();
@@ -341,13 +375,15 @@ mod tests {
     #[test]
     fn the_shipped_file_shows_the_defaults() {
         let shipped = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap();
-        let setting = |line: &&str| KEYS.iter().any(|key| line.starts_with(&format!("# {key} = ")));
+        let keys = || KEYS.into_iter().chain(maintenance::KEYS);
+        let setting =
+            |line: &&str| *line == "# [maintain]" || keys().any(|key| line.starts_with(&format!("# {key} = ")));
         let shown: Vec<&str> = shipped
             .lines()
             .filter(setting)
             .map(|line| line.trim_start_matches("# "))
             .collect();
-        assert_eq!(shown.len(), KEYS.len());
+        assert_eq!(shown.len(), keys().count() + 1);
         let folder = project(&shown.join("\n"));
         let shown = load_settings(folder.path(), &|_| None).unwrap();
         assert_eq!(format!("{shown:?}"), format!("{:?}", Settings::defaults(folder.path())));

@@ -31,6 +31,17 @@ const fn metric(name: &'static str, shape: Shape, help: &'static str) -> Metric 
 /// All metrics but those of the process, which `metrics-process` names as Prometheus does everywhere.
 pub const CATALOGUE: &[Metric] = &[
     metric("medallion_build_info", Gauge, "Always 1; the version is in the label"),
+    // How the tables are kept.
+    metric(
+        "medallion_maintained_timestamp_seconds",
+        Gauge,
+        "When this process last maintained a table",
+    ),
+    metric(
+        "medallion_maintenance_failures_total",
+        Counter,
+        "Maintenance passes that failed; each is tried again",
+    ),
     // How the layers fare.
     metric(
         "medallion_layer_up",

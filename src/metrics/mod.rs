@@ -247,6 +247,26 @@ fn snapshot_failures(pipeline: &str) -> metrics::Counter {
     counter!("medallion_snapshot_failures_total", of(pipeline))
 }
 
+/// Has the count of failed maintenance at 0 before the first.
+pub fn maintenance_begins(pipeline: &str) {
+    maintenance_failures(pipeline).increment(0);
+}
+
+/// Notes a maintenance pass that failed.
+pub fn maintenance_failed(pipeline: &str) {
+    maintenance_failures(pipeline).increment(1);
+}
+
+fn maintenance_failures(pipeline: &str) -> metrics::Counter {
+    counter!("medallion_maintenance_failures_total", of(pipeline))
+}
+
+/// Notes that `table`, with its path in the lake, was maintained at `at`.
+pub fn maintained(pipeline: &str, table: &str, at: i64) {
+    let table = table.split_once('/').map_or(table, |(_, name)| name);
+    gauge!("medallion_maintained_timestamp_seconds", of_table(pipeline, table)).set(seconds(at));
+}
+
 fn flag(name: &'static str, labels: Vec<Label>, set: bool) {
     gauge!(name, labels).set(f64::from(u8::from(set)));
 }

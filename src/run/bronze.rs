@@ -42,7 +42,7 @@ pub struct Silence {
 /// The bronze layer of one pipeline, ready to step. It blocks its thread.
 pub struct BronzeLayer {
     pipeline: String,
-    table: Table,
+    pub(super) table: Table,
     source: Box<dyn Source>,
     builder: BronzeBuilder,
     policy: CommitPolicy,

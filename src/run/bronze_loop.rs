@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::account::{Account, Step};
 use super::bronze::{BronzeLayer, Done, Silence};
 use super::driver::{Components, Options};
+use super::keep::Looked;
 use super::lag::Teller;
 use super::layers::{LayerLoop, Tally, Turn};
 use super::mirror::Mirror;
@@ -38,6 +39,7 @@ pub struct BronzeLoop<'a> {
     mirror: Mirror<'a>,
     account: Account<'a>,
     teller: Teller,
+    looked: Looked,
 }
 
 impl<'a> BronzeLoop<'a> {
@@ -54,6 +56,7 @@ impl<'a> BronzeLoop<'a> {
             mirror: Mirror::new(components, &pipeline.name, "bronze"),
             account: Account::new(components, &pipeline.name, "bronze"),
             teller: Teller::default(),
+            looked: Looked::default(),
             tally: Tally {
                 layer: "bronze",
                 ..Tally::default()
@@ -196,6 +199,10 @@ impl LayerLoop for BronzeLoop<'_> {
         let Some(layer) = &mut self.open else {
             return Ok(Turn::Waiting);
         };
+        if self.looked.due() {
+            let Components { lake, runtime, .. } = self.components;
+            runtime.block_on(layer.let_go(lake, self.pipeline))?;
+        }
         let began = Instant::now();
         let ended = self.target.as_ref().is_some_and(|ends| layer.reached(ends));
         let done = if ended {

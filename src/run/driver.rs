@@ -14,11 +14,13 @@ use super::bronze_loop::BronzeLoop;
 use super::health::Health;
 use super::history::History;
 use super::layers::{GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
+use super::maintenance::keep_small;
 use super::threads;
 use super::wake::{Bell, Stop};
 use super::watch::{Reload, RunEnd, watch};
 use crate::checkpoint::Checkpoints;
 use crate::definition::Pipeline;
+use crate::definition::maintenance::Maintenance;
 use crate::error::{Kind, Result};
 use crate::metrics;
 use crate::source::Positions;
@@ -87,13 +89,15 @@ pub struct Components {
     pub health: Health,
     /// Where the layers were in the last hour, for whoever looks.
     pub history: History,
+    /// When and how tables are kept small.
+    pub maintenance: Maintenance,
     /// Reads a declaration anew, so that a run can tell when the files are no longer those it started with; none:
     /// nobody looks.
     pub reload: Option<Reload>,
 }
 
 impl Components {
-    /// Components that nobody looks into and that save no state.
+    /// Components that nobody looks into, that save no state and maintain no table.
     pub fn new(lake: Lake, project: PathBuf, runtime: Handle, stop: Stop) -> Self {
         let health = Health::new(lake.clock().clone());
         Self {
@@ -105,6 +109,10 @@ impl Components {
             on_bronze: None,
             health,
             history: History::default(),
+            maintenance: Maintenance {
+                every: None,
+                ..Maintenance::default()
+            },
             reload: None,
         }
     }
@@ -124,6 +132,7 @@ pub fn run(components: &Components, pipelines: &[Pipeline], options: &Options) -
     let end = RunEnd::default();
     std::thread::scope(|scope| {
         scope.spawn(|| watch(pipelines, components.reload.as_ref(), &components.health, &end));
+        scope.spawn(|| keep_small(components, pipelines, options, &end));
         let running: Vec<_> = pipelines
             .iter()
             .map(|pipeline| {

@@ -7,6 +7,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use serde_json::json;
 
 use super::account::Phases;
+use super::keep::ever;
 use super::lineage::{self, Witness};
 use super::silver::{bytes_of, rows_from};
 use super::{chunks, names, tables};
@@ -47,8 +48,8 @@ pub struct GoldLayer {
     plan: Plan,
     state: State,
     silver: Reader,
-    gold: Table,
-    late: Table,
+    pub(super) gold: Table,
+    pub(super) late: Table,
     position: i64,
     late_position: i64,
     /// The newest silver row that was folded.
@@ -86,7 +87,8 @@ impl GoldLayer {
         let mut gold = Table::open_or_create(lake, gold_spec).await?.trusted()?;
         let mut late = Table::open_or_create(lake, late_spec).await?.trusted()?;
         let position_app = names::gold_position(name, &definition.name);
-        let position = gold.txn(&position_app).unwrap_or(0);
+        // What begins anew begins where upstream does.
+        let position = gold.txn(&position_app).unwrap_or(silver.first());
         let late_position = late.txn(&position_app).unwrap_or(0);
         require_silver_at(&mut silver, name, &definition.name, position).await?;
         let closed = gold.txn(&names::gold_closed(name, &definition.name));
@@ -102,7 +104,7 @@ impl GoldLayer {
         let closed = closed.unwrap_or(i64::MIN);
         let mut state = State::new(closed);
         let columns = plan.input_columns();
-        chunks::each(&silver, 0, position, &columns, closed, |_, _, rows| {
+        chunks::each(&silver, silver.first(), position, &columns, closed, |_, _, rows| {
             plan.restore(rows, &mut state)
         })
         .await?;
@@ -152,7 +154,7 @@ impl GoldLayer {
 
     /// Rows of the table of late rows.
     pub fn late_rows(&self) -> Option<u64> {
-        self.late.rows().and_then(|rows| u64::try_from(rows).ok())
+        ever(&self.late).and_then(|rows| u64::try_from(rows).ok())
     }
 
     /// Where the table and its late rows stand.

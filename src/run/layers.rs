@@ -9,6 +9,7 @@ use super::account::{Account, Step};
 use super::bronze::no_upstream;
 use super::driver::{Components, Options};
 use super::gold::GoldLayer;
+use super::keep::Looked;
 use super::mirror::Mirror;
 use super::silver::SilverLayer;
 use super::tell;
@@ -69,6 +70,7 @@ pub struct Tally {
 pub struct SilverLoop<'a> {
     components: &'a Components,
     pipeline: &'a Pipeline,
+    looked: Looked,
     options: &'a Options,
     open: Option<SilverLayer>,
     lock: Option<Lock>,
@@ -86,6 +88,7 @@ impl<'a> SilverLoop<'a> {
             options,
             open: None,
             lock: None,
+            looked: Looked::default(),
             mirror: Mirror::new(components, &pipeline.name, "silver"),
             account: Account::new(components, &pipeline.name, "silver"),
             tally: Tally {
@@ -134,6 +137,9 @@ impl LayerLoop for SilverLoop<'_> {
                 Ok(Turn::Waiting)
             };
         };
+        if self.looked.due() {
+            runtime.block_on(layer.let_go(lake, self.pipeline))?;
+        }
         self.tally.position = layer.position();
         let (began, looked) = (Instant::now(), lake.clock().now());
         let Some(done) = runtime.block_on(layer.step(&self.pipeline.silver.commit))? else {
@@ -185,6 +191,7 @@ impl LayerLoop for SilverLoop<'_> {
 pub struct GoldLoop<'a> {
     components: &'a Components,
     pipeline: &'a Pipeline,
+    looked: Looked,
     options: &'a Options,
     open: Vec<GoldLayer>,
     lock: Option<Lock>,
@@ -202,6 +209,7 @@ impl<'a> GoldLoop<'a> {
             options,
             open: Vec::new(),
             lock: None,
+            looked: Looked::default(),
             mirror: Mirror::new(components, &pipeline.name, "gold"),
             account: Account::new(components, &pipeline.name, "gold"),
             tally: Tally {
@@ -254,6 +262,11 @@ impl LayerLoop for GoldLoop<'_> {
             } else {
                 Ok(Turn::Waiting)
             };
+        }
+        if self.looked.due() {
+            for layer in &mut self.open {
+                runtime.block_on(layer.let_go(self.pipeline))?;
+            }
         }
         let looked = lake.clock().now();
         let (mut moved, mut at_head) = (false, true);

@@ -6,9 +6,11 @@
 //! | bronze | `medallion/<pipeline>/bronze/seq` | next seq |
 //! | silver, rejects | `medallion/<pipeline>/silver/position` | next bronze seq |
 //! | silver | `medallion/<pipeline>/silver/watermark` | event-time watermark at that position, microseconds |
+//! | silver | `medallion/<pipeline>/silver/begun` | bronze seq at which silver began, where that is not 0 |
 //! | gold, late | `medallion/<pipeline>/gold/<table>/position` | next bronze seq folded into the windows |
 //! | gold | `medallion/<pipeline>/gold/<table>/closed` | end of the last closed window, microseconds |
 //! | every table | the prefix of its app ids and `rows` | rows in the table; put there by the table room |
+//! | every table | the prefix and `first`, `before`, `gone` | what was let go: rows below this seq, all older than this, so many |
 
 use crate::source::{PartitionId, Positions};
 
@@ -51,6 +53,11 @@ pub fn silver_prefix(pipeline: &str) -> String {
 /// App id of silver's and rejects' position.
 pub fn silver_position(pipeline: &str) -> String {
     format!("{}position", silver_prefix(pipeline))
+}
+
+/// App id of the bronze seq at which silver began: 0 where nothing was let go before it.
+pub fn silver_begun(pipeline: &str) -> String {
+    format!("{}begun", silver_prefix(pipeline))
 }
 
 /// App id of silver's watermark.

@@ -16,34 +16,48 @@ use crate::layer::bronze::Tick;
 use crate::layer::silver::{Plan, State, Watermarks};
 use crate::table::Reader;
 
-/// The state at `position`, given a reader of silver and of bronze and the newest commit's own state.
+/// The state at `position` of a silver that began at `begun`, given a reader of silver and of bronze and the own state of
+/// the commit that reached `position`.
 pub async fn silver_state(
     plan: &Plan,
     definition: &Silver,
-    position: i64,
+    [begun, position]: [i64; 2],
     info: Option<&Value>,
     silver: &Reader,
     bronze: &Reader,
 ) -> Result<State> {
     let mut state = State {
-        watermarks: silver_watermarks(definition, position, info, silver, bronze).await?,
+        watermarks: silver_watermarks(definition, [begun, position], info, silver, bronze).await?,
         ..State::default()
     };
-    remember(plan, silver, 0, position, &mut state).await?;
+    remember(plan, silver, silver.first(), position, &mut state).await?;
     Ok(state)
 }
 
-/// The watermarks at `position`, from the newest commit's own state, or recomputed where that is gone.
+/// The watermarks at `position`, from the newest commit's own state, or recomputed from where silver began where that is
+/// gone.
+///
+/// # Errors
+/// Those of reading; [`Kind::Damaged`] where neither is there any more.
 pub async fn silver_watermarks(
     definition: &Silver,
-    position: i64,
+    [begun, position]: [i64; 2],
     info: Option<&Value>,
     silver: &Reader,
     bronze: &Reader,
 ) -> Result<Watermarks> {
     match watermarks_in(info, position) {
         Some(watermarks) => Ok(watermarks),
-        None => recompute_watermarks(definition, position, silver, bronze).await,
+        None if bronze.first() > begun && position > begun => Err(Error::new(
+            Kind::Damaged,
+            format!(
+                "silver's newest commit at seq {position} no longer says its watermarks, and bronze has let go of the rows \
+                 below seq {} that they came from",
+                bronze.first()
+            ),
+        )
+        .with_next("run `medallion replay silver --kept-only`: silver begins anew with what bronze still has")),
+        None => recompute_watermarks(definition, [begun, position], silver, bronze).await,
     }
 }
 
@@ -69,12 +83,17 @@ fn watermarks_in(info: Option<&Value>, position: i64) -> Option<Watermarks> {
     if info.get("position")?.as_i64()? != position {
         return None;
     }
+    watermarks_of(info)
+}
+
+/// The watermarks in a silver commit's state, where it has them.
+pub fn watermarks_of(info: &Value) -> Option<Watermarks> {
     serde_json::from_value(info.get("watermarks")?.clone()).ok()
 }
 
 async fn recompute_watermarks(
     definition: &Silver,
-    position: i64,
+    [begun, position]: [i64; 2],
     silver: &Reader,
     bronze: &Reader,
 ) -> Result<Watermarks> {
@@ -82,7 +101,7 @@ async fn recompute_watermarks(
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let bronze_columns = names(&["seq", "kind", "topic", "partition", "value"]);
     let silver_columns = names(&[SEQ, definition.event_time.as_str()]);
-    let mut at = 0;
+    let mut at = begun;
     while at < position {
         let (records, end) = chunks::next(bronze, at, position, &bronze_columns).await?;
         let accepted = silver.read(at, end, &silver_columns).await?;

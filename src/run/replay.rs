@@ -36,14 +36,34 @@ pub struct Replayed {
     pub version: u64,
 }
 
+/// What a replay may lose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Nothing: it is refused where upstream has let go of rows.
+    All,
+    /// Rows that came from what upstream has let go.
+    KeptOnly,
+}
+
 /// Rebuilds silver and rejects from bronze, then every gold table from the new silver.
-pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: Progress<'_>) -> Result<Vec<Replayed>> {
+///
+/// # Errors
+/// [`Kind::Usage`] where bronze has let go of rows and `extent` does not allow to lose what came from them.
+pub async fn silver(
+    lake: &Lake,
+    project: &Path,
+    pipeline: &Pipeline,
+    extent: Extent,
+    progress: Progress<'_>,
+) -> Result<Vec<Replayed>> {
     let name = &pipeline.name;
     let _silver = Lock::take(lake, name, "silver")?;
     let _gold = Lock::take(lake, name, "gold")?;
     let reader = Reader::open_trusted(lake, &names::bronze_path(name), bronze::schema(), "seq", None).await?;
     let reader = reader.ok_or_else(|| super::bronze::no_upstream("silver", "bronze", name))?;
     let head = reader.txn(&names::bronze_seq(name)).unwrap_or(0);
+    let begun = reader.first();
+    require_all(&reader, &names::bronze_path(name), extent)?;
 
     let mut plan = silver::Plan::compile(&pipeline.silver)?;
     let generation = tables::generation();
@@ -58,7 +78,7 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let mut state = SilverState::default();
     let mut fates = Fates::default();
     let mut witness = None;
-    let mut at = 0;
+    let mut at = begun;
     let mut pieces = Pieces::read(&reader, at, head, &all_columns(), i64::MIN);
     while let Some((rows, to)) = pieces.next().await? {
         super::silver::require_dense(name, &rows, at, to)?;
@@ -72,42 +92,53 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
         at = to;
         progress(&names::silver_path(name), at, head);
     }
-    let app = names::silver_position(name);
-    let watermarks = serde_json::to_value(&state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
-    let mut txns = vec![(app.clone(), head)];
-    let rejected = swap(
-        new_rejects,
-        txns.clone(),
-        json!({"position": head, "fates": fates}),
-        head,
-    )
-    .await?;
-    if let Some(watermark) = state.watermarks.value() {
-        txns.push((names::silver_watermark(name), watermark));
+    let stand = [begun, head];
+    let [accepted, rejected] = swap_silver(name, new_silver, new_rejects, stand, &state, &fates, witness).await?;
+    let mut replayed = vec![accepted, rejected];
+    for definition in &pipeline.gold {
+        replayed.extend(gold_table(lake, pipeline, definition, extent, progress).await?);
     }
+    Ok(replayed)
+}
+
+/// Swaps rejects, then silver, which now begins and stands at these seqs.
+async fn swap_silver(
+    pipeline: &str,
+    silver: Rewrite,
+    rejects: Rewrite,
+    [begun, head]: [i64; 2],
+    state: &SilverState,
+    fates: &Fates,
+    witness: Option<Witness>,
+) -> Result<[Replayed; 2]> {
+    let watermarks = serde_json::to_value(&state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
+    let mut txns = vec![(names::silver_position(pipeline), head)];
+    let rejected = swap(rejects, txns.clone(), json!({"position": head, "fates": fates}), head).await?;
+    if let Some(watermark) = state.watermarks.value() {
+        txns.push((names::silver_watermark(pipeline), watermark));
+    }
+    txns.push((names::silver_begun(pipeline), begun));
     let info = json!({
         "position": head,
-        "from": 0,
+        "from": begun,
         "fates": fates,
         totals::KEY: fates,
         "watermarks": watermarks,
         "watermark": state.watermarks.value().map(rfc3339),
         lineage::KEY: witness,
     });
-    let accepted = swap(new_silver, txns, info, head).await?;
-    let mut replayed = vec![accepted, rejected];
-    for definition in &pipeline.gold {
-        replayed.extend(gold_table(lake, pipeline, definition, progress).await?);
-    }
-    Ok(replayed)
+    Ok([swap(silver, txns, info, head).await?, rejected])
 }
 
 /// Rebuilds every gold table of the pipeline from silver.
-pub async fn gold(lake: &Lake, pipeline: &Pipeline, progress: Progress<'_>) -> Result<Vec<Replayed>> {
+///
+/// # Errors
+/// As [`silver()`], of silver's rows.
+pub async fn gold(lake: &Lake, pipeline: &Pipeline, extent: Extent, progress: Progress<'_>) -> Result<Vec<Replayed>> {
     let _gold = Lock::take(lake, &pipeline.name, "gold")?;
     let mut replayed = Vec::new();
     for definition in &pipeline.gold {
-        replayed.extend(gold_table(lake, pipeline, definition, progress).await?);
+        replayed.extend(gold_table(lake, pipeline, definition, extent, progress).await?);
     }
     Ok(replayed)
 }
@@ -116,6 +147,7 @@ async fn gold_table(
     lake: &Lake,
     pipeline: &Pipeline,
     definition: &Gold,
+    extent: Extent,
     progress: Progress<'_>,
 ) -> Result<Vec<Replayed>> {
     let name = &pipeline.name;
@@ -133,6 +165,7 @@ async fn gold_table(
     let generation = reader.stored().generation.clone().unwrap_or_default();
     let head = reader.txn(&names::silver_position(name)).unwrap_or(0);
     let watermark = reader.txn(&names::silver_watermark(name));
+    require_all(&reader, &names::silver_path(name), extent)?;
     let (gold_spec, late_spec) = tables::gold(pipeline, definition, &plan, &generation)?;
     let mut new_gold = Rewrite::begin(Table::open_or_create(lake, gold_spec).await?);
     let mut new_late = Rewrite::begin(Table::open_or_create(lake, late_spec).await?);
@@ -142,7 +175,7 @@ async fn gold_table(
     let columns = plan.input_columns();
     let witnessed = lineage::silver(&pipeline.silver.event_time);
     let mut witness = None;
-    let mut at = 0;
+    let mut at = reader.first();
     let mut pieces = Pieces::read(&reader, at, head, &columns, i64::MIN);
     while let Some((rows, to)) = pieces.next().await? {
         new_late.write(&plan.fold(&rows, &mut state)?).await?;
@@ -169,7 +202,7 @@ async fn gold_table(
     }
     let info = json!({
         "position": head,
-        "from": 0,
+        "from": reader.first(),
         "rows": new_gold.rows(),
         "late": late.rows,
         "open_windows": state.open_windows(),
@@ -178,6 +211,25 @@ async fn gold_table(
     });
     let gold = swap(new_gold, txns, info, head).await?;
     Ok(vec![gold, late])
+}
+
+/// Refuses to lose what came from rows that upstream has let go.
+fn require_all(upstream: &Reader, path: &str, extent: Extent) -> Result<()> {
+    if upstream.first() == 0 || extent == Extent::KeptOnly {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Usage,
+        format!(
+            "{path} has let go of {} rows below seq {} (keep): a replay would lose what was computed from them",
+            upstream.gone(),
+            upstream.first()
+        ),
+    )
+    .with_next(
+        "`medallion run --apply-from-here` keeps history and applies a changed definition to new rows; \
+         `medallion replay --kept-only` rebuilds from what is still there",
+    ))
 }
 
 async fn swap(rewrite: Rewrite, txns: Vec<(String, i64)>, info: serde_json::Value, position: i64) -> Result<Replayed> {

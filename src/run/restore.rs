@@ -54,6 +54,8 @@ pub struct Tables<'a> {
     pub silver: &'a Reader,
     /// Bronze.
     pub bronze: &'a Reader,
+    /// The bronze seq at which silver began.
+    pub begun: i64,
     /// Silver's position.
     pub position: i64,
 }
@@ -71,7 +73,7 @@ pub struct Keeper {
     /// The position of the last attempt: a disk that is full is not tried at each step.
     tried: i64,
     tried_at: Instant,
-    /// Rows of the silver table; none where its log does not say.
+    /// Rows that the silver table has had in all; none where its log does not say.
     rows: Option<u64>,
 }
 
@@ -93,12 +95,18 @@ impl Keeper {
             saved: 0,
             tried: 0,
             tried_at: Instant::now(),
-            rows: tables.silver.rows(),
+            rows: rows_ever(tables.silver),
         };
         let began = Instant::now();
         let info = tables.table.info();
-        let watermarks =
-            silver_watermarks(tables.definition, tables.position, info, tables.silver, tables.bronze).await?;
+        let watermarks = silver_watermarks(
+            tables.definition,
+            [tables.begun, tables.position],
+            info,
+            tables.silver,
+            tables.bronze,
+        )
+        .await?;
         keeper.sweep();
         let state = match keeper.take_snapshot(tables, &watermarks).await? {
             Some(state) => state,
@@ -149,7 +157,14 @@ impl Keeper {
                 .as_ref()
                 .map_or_else(Dedupe::default, |archive| self.dedupe_over(archive)),
         };
-        remember(tables.plan, tables.silver, 0, tables.position, &mut state).await?;
+        remember(
+            tables.plan,
+            tables.silver,
+            tables.silver.first(),
+            tables.position,
+            &mut state,
+        )
+        .await?;
         Ok(state)
     }
 
@@ -323,4 +338,8 @@ impl Keeper {
         });
         folder.save(&header, entries, self.saved)
     }
+}
+
+fn rows_ever(silver: &Reader) -> Option<u64> {
+    Some(silver.rows()? + u64::try_from(silver.gone()).ok()?)
 }

@@ -9,6 +9,7 @@ use arrow::datatypes::Int64Type;
 use serde_json::json;
 
 use super::account::Phases;
+use super::keep::ever;
 use super::lineage::{self, Witness};
 use super::references::References;
 use super::restore::{Keeper, Tables};
@@ -49,9 +50,11 @@ pub struct SilverLayer {
     /// What is wrong with the reference data, as last told.
     broken: String,
     bronze: Reader,
-    silver: Table,
-    rejects: Table,
+    pub(super) silver: Table,
+    pub(super) rejects: Table,
     position: i64,
+    /// Where silver began: where bronze did.
+    begun: i64,
     rejects_position: i64,
     keeper: Keeper,
     /// What became of all records below the position.
@@ -77,9 +80,8 @@ impl SilverLayer {
         };
         let plan = Plan::compile(&pipeline.silver)?;
         let (mut silver, mut rejects) = open_tables(lake, pipeline, &plan).await?;
-        let app = names::silver_position(name);
-        let position = silver.txn(&app).unwrap_or(0);
-        let rejects_position = rejects.txn(&app).unwrap_or(0);
+        let [begun, position] = stand(name, &silver, &bronze);
+        let rejects_position = rejects.txn(&names::silver_position(name)).unwrap_or(0);
         take_in_definition(&mut silver, &mut rejects, pipeline, adopt, [position, rejects_position]).await?;
         let generation = silver.stored().generation.clone().unwrap_or_default();
         let head = bronze.txn(&names::bronze_seq(name)).unwrap_or(0);
@@ -108,6 +110,7 @@ impl SilverLayer {
             table: &silver,
             silver: &reader,
             bronze: &bronze,
+            begun,
             position,
         };
         let (keeper, state) = Keeper::open(checkpoints, identity(lake, name, &silver), &sources).await?;
@@ -123,6 +126,7 @@ impl SilverLayer {
             silver,
             rejects,
             position,
+            begun,
             rejects_position,
             keeper,
         };
@@ -189,8 +193,8 @@ impl SilverLayer {
         if self.position < self.rejects_position {
             return None;
         }
-        let records = self.position - i64::try_from(self.totals.ticks).ok()?;
-        Some(records - self.silver.rows()? - self.rejects.rows()?)
+        let records = self.position - self.begun - i64::try_from(self.totals.ticks).ok()?;
+        Some(records - ever(&self.silver)? - ever(&self.rejects)?)
     }
 
     /// The next bronze seq to process.
@@ -311,6 +315,9 @@ impl SilverLayer {
         if let Some(watermark) = self.state.watermarks.value() {
             txns.push((names::silver_watermark(&self.pipeline), watermark));
         }
+        if self.begun > 0 {
+            txns.push((names::silver_begun(&self.pipeline), self.begun));
+        }
         let watermarks =
             serde_json::to_value(&self.state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
         let mut totals = self.totals.clone();
@@ -378,6 +385,14 @@ async fn take_in_definition(
         .with_next(format!("run `medallion replay silver -p {name}`")));
     }
     Ok(())
+}
+
+/// Where silver began and where it is. What begins anew begins where upstream does.
+fn stand(pipeline: &str, silver: &Table, bronze: &Reader) -> [i64; 2] {
+    match silver.txn(&names::silver_position(pipeline)) {
+        Some(position) => [silver.txn(&names::silver_begun(pipeline)).unwrap_or(0), position],
+        None => [bronze.first(); 2],
+    }
 }
 
 /// Opens or makes silver, then rejects with silver's generation.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::names;
+use super::{Layer, names};
 use crate::definition::{Gold, Pipeline, Silver, changes, describe_gold, describe_silver};
 use crate::error::{Error, Kind, Result};
 use crate::layer::{bronze, gold, silver};
@@ -159,13 +159,30 @@ pub async fn same_definition(table: &mut Table, adopt: bool, position: i64, clos
 /// # Errors
 /// Those of compiling the definition.
 pub fn all(pipeline: &Pipeline) -> Result<Vec<TableSpec>> {
+    of_layer(pipeline, None)
+}
+
+/// The tables that a layer writes; without one every table of the pipeline.
+///
+/// # Errors
+/// Those of compiling the definition.
+pub fn of_layer(pipeline: &Pipeline, layer: Option<Layer>) -> Result<Vec<TableSpec>> {
+    let wanted = |this| layer.is_none_or(|layer| layer == this);
     let plan = silver::Plan::compile(&pipeline.silver)?;
-    let (silver_table, rejects) = silver(&pipeline.name, &pipeline.silver, &plan, "");
-    let mut specs = vec![bronze(&pipeline.name), silver_table, rejects];
-    for definition in &pipeline.gold {
-        let plan = gold::Plan::compile(definition, &pipeline.silver.event_time, &plan.schema())?;
-        let (gold_table, late) = gold(pipeline, definition, &plan, "")?;
-        specs.extend([gold_table, late]);
+    let mut specs = Vec::new();
+    if wanted(Layer::Bronze) {
+        specs.push(bronze(&pipeline.name));
+    }
+    if wanted(Layer::Silver) {
+        let (silver_table, rejects) = silver(&pipeline.name, &pipeline.silver, &plan, "");
+        specs.extend([silver_table, rejects]);
+    }
+    if wanted(Layer::Gold) {
+        for definition in &pipeline.gold {
+            let plan = gold::Plan::compile(definition, &pipeline.silver.event_time, &plan.schema())?;
+            let (gold_table, late) = gold(pipeline, definition, &plan, "")?;
+            specs.extend([gold_table, late]);
+        }
     }
     Ok(specs)
 }

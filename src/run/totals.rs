@@ -5,6 +5,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::util::display::array_value_to_string;
 use serde_json::Value;
 
+use super::keep::ever;
 use super::{chunks, names};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::silver::{Fates, Reason, rejects_schema};
@@ -14,7 +15,8 @@ use crate::table::{Lake, Reader, Table};
 pub(super) const KEY: &str = "totals";
 
 /// The totals at `position`: from silver's newest commit, or where that has none (another release wrote it, or it took in
-/// a definition), counted anew in the tables, without what the rules said.
+/// a definition), counted anew in the tables, without what the rules said and without bronze rows and rejects that were
+/// let go.
 ///
 /// # Errors
 /// Those of reading the tables.
@@ -23,7 +25,7 @@ pub(super) async fn at(lake: &Lake, pipeline: &str, silver: &Table, bronze: &Rea
         return Ok(totals);
     }
     let mut totals = Fates {
-        accepted: silver.rows().and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0),
+        accepted: ever(silver).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0),
         ticks: count(bronze, position, "kind", |kind| kind == "tick").await?,
         ..Fates::default()
     };
@@ -47,10 +49,17 @@ pub(super) fn in_info(info: Option<&Value>) -> Option<Fates> {
 async fn count(reader: &Reader, position: i64, column: &str, fits: impl Fn(&str) -> bool) -> Result<u64> {
     let mut found = 0;
     let columns = [column.to_owned()];
-    chunks::each(reader, 0, position, &columns, i64::MIN, |_, _, rows| {
-        found += fitting(rows, column, &fits)?;
-        Ok(())
-    })
+    chunks::each(
+        reader,
+        reader.first().min(position),
+        position,
+        &columns,
+        i64::MIN,
+        |_, _, rows| {
+            found += fitting(rows, column, &fits)?;
+            Ok(())
+        },
+    )
     .await?;
     Ok(found)
 }

@@ -34,14 +34,21 @@ impl RunEnd {
         self.over.store(true, Ordering::SeqCst);
         self.bell.ring();
     }
+
+    /// Waits for it, for `limit` at most. Returns whether the run is over.
+    pub fn wait(&self, limit: Duration) -> bool {
+        if !self.over.load(Ordering::SeqCst) {
+            self.bell.wait(0, limit);
+        }
+        self.over.load(Ordering::SeqCst)
+    }
 }
 
 /// Looks until the run is over.
 pub fn watch(pipelines: &[Pipeline], reload: Option<&Reload>, health: &Health, end: &RunEnd) {
     let mut declared: Vec<_> = pipelines.iter().map(Declared::new).collect();
     let mut read = Instant::now();
-    while !end.over.load(Ordering::SeqCst) {
-        end.bell.wait(0, LOOK_EVERY);
+    while !end.wait(LOOK_EVERY) {
         health.look(STALLED_AFTER);
         if let Some(reload) = reload
             && read.elapsed() >= READ_EVERY

@@ -2,12 +2,13 @@
 
 use deltalake::kernel::Action;
 use deltalake::logstore::LogStoreRef;
+use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::commit::{INFO, read_sized};
 use super::extent::bytes_added;
-use crate::error::Result;
+use crate::error::{Context, Kind, Result};
 
 /// The key of the CPU time of a step in its commit's own state, in microseconds.
 pub(super) const CPU: &str = "cpu_us";
@@ -72,6 +73,34 @@ pub(super) async fn state(log: &LogStoreRef, version: u64) -> Result<Option<Valu
             _ => None,
         });
         if let Some(state) = state.filter(|state| state.get(POSITION).is_some()) {
+            return Ok(Some(state));
+        }
+    }
+    Ok(None)
+}
+
+/// The state in the oldest commit that the log still has, up to `version`, with a position at or above `from`, that `fits`.
+pub(super) async fn oldest_state(
+    log: &LogStoreRef,
+    version: u64,
+    from: i64,
+    fits: impl Fn(&Value) -> bool,
+) -> Result<Option<Value>> {
+    let what = || format!("listing the log of {}", log.root_url());
+    let files = log.object_store(None).list(Some(log.log_path()));
+    let names = files.try_collect::<Vec<_>>().await.or_fail(Kind::Unavailable, what)?;
+    let entry = |name: &str| name.strip_suffix(".json")?.parse::<u64>().ok();
+    let oldest = names.iter().filter_map(|file| entry(file.location.filename()?)).min();
+    for at in oldest.unwrap_or(0)..=version {
+        let Some((actions, _)) = read_sized(log, at).await? else {
+            continue;
+        };
+        let state = actions.into_iter().find_map(|action| match action {
+            Action::CommitInfo(mut info) => info.info.remove(INFO),
+            _ => None,
+        });
+        let position = |state: &Value| state.get(POSITION).and_then(Value::as_i64);
+        if let Some(state) = state.filter(|state| position(state).is_some_and(|it| it >= from) && fits(state)) {
             return Ok(Some(state));
         }
     }

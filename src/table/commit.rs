@@ -38,9 +38,10 @@ pub(super) struct Commit<'a> {
     pub(super) txns: Vec<(String, i64)>,
     /// A winner with an app id of this prefix is another writer in our role.
     pub(super) app_prefix: &'a str,
-    /// Whether it moves rows between files only: rows that someone else appends then leave it valid, and where it
-    /// cannot be it is given up, because nothing depends on it.
+    /// Whether it moves rows between files only: rows that someone else appends then leave it valid.
     pub(super) moves_rows_only: bool,
+    /// Whether it is given up where it cannot be, because nothing depends on it.
+    pub(super) gives_way: bool,
     /// The metadata that the table had when this was begun; none where there was no table.
     pub(super) metadata: Option<&'a Metadata>,
     /// Small state that rides in the commit.
@@ -110,15 +111,16 @@ impl Commit<'_> {
                 )
                 .with_next("let one of the two go on; every table has one writer"))
             }
-            Verdict::Stop(what) if self.moves_rows_only => Err(Error::new(
+            Verdict::Stop(what) if self.gives_way => Err(Error::new(
                 Kind::Unavailable,
                 format!(
-                    "compaction of {} gave way: at version {target} {} {what}",
+                    "{} of {} gave way: at version {target} {} {what}",
+                    self.operation,
                     self.table,
                     foreign::author(winner)
                 ),
             )
-            .with_next("nothing was changed; run `medallion maintain` again")),
+            .with_next("nothing was changed; it is done next time, or with `medallion maintain`")),
             Verdict::Stop(what) => Err(Harm::at(target, winner, &what).error(self.table)),
         }
     }
@@ -342,6 +344,7 @@ mod tests {
             txns: vec![("medallion/p/bronze/seq".into(), 7)],
             app_prefix: "medallion/p/bronze/",
             moves_rows_only: false,
+            gives_way: false,
             metadata: Some(metadata()),
             info: Value::Null,
             writer: "pid 1",
@@ -407,6 +410,7 @@ mod tests {
     #[test]
     fn compaction_goes_on_beside_appends_but_not_beside_a_swap() {
         let mut commit = ours(vec![remove("x", false), add(false)]);
+        commit.gives_way = true;
         commit.app_prefix = "medallion/p/maintain/bronze";
         commit.moves_rows_only = true;
         assert_eq!(commit.judge(&[add(true)], Uuid::new_v4()), Verdict::Rebase);

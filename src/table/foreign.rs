@@ -12,6 +12,7 @@ use deltalake::logstore::LogStoreRef;
 use serde_json::Value;
 
 use super::commit::{INFO, read_entry};
+use super::keep::OPERATION as LET_GO;
 use super::load::{active_files, load_at};
 use crate::clock::rfc3339;
 use crate::error::{Context, Error, Kind, Result};
@@ -47,6 +48,25 @@ pub(super) fn is_ours(entry: &[Action]) -> bool {
     entry.iter().any(|action| {
         matches!(action, Action::Txn(txn) if txn.app_id.starts_with(APPS) && !txn.app_id.starts_with(MAINTAIN))
     })
+}
+
+/// Whether the commit lets go of old rows, which nobody reads any more: what is read stands.
+pub(super) fn lets_go(entry: &[Action]) -> bool {
+    let named =
+        |action: &Action| matches!(action, Action::CommitInfo(info) if info.operation.as_deref() == Some(LET_GO));
+    is_ours(entry) && entry.iter().any(named)
+}
+
+/// The version of our newest commit, as far as the log still has it.
+pub(super) async fn newest_ours(log: &LogStoreRef, head: u64) -> Result<Option<u64>> {
+    for at in (0..=head).rev() {
+        match read_entry(log, at).await? {
+            Some(entry) if is_ours(&entry) => return Ok(Some(at)),
+            Some(_) => {}
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 /// Who made the commit and what it is called: `delta-rs:py-1.6.6 (DELETE at 2026-01-01T00:00:00.000000Z)`.
@@ -268,9 +288,14 @@ pub(super) fn count_rows<'a>(files: impl IntoIterator<Item = &'a Add>) -> Option
 
 /// How many rows our newest commit left in the table; none where it was made by a medallion that did not say.
 pub(super) fn promised_rows(txns: &HashMap<String, i64>) -> Option<i64> {
+    own(txns, ROWS)
+}
+
+/// What our newest commits say of the table under `name`, which comes after the prefix of its app ids.
+pub(super) fn own(txns: &HashMap<String, i64>, name: &str) -> Option<i64> {
     txns.iter()
-        .find(|(app, _)| app.starts_with(APPS) && app.rsplit('/').next() == Some(ROWS))
-        .map(|(_, rows)| *rows)
+        .find(|(app, _)| app.starts_with(APPS) && app.rsplit('/').next() == Some(name))
+        .map(|(_, value)| *value)
 }
 
 /// What is wrong with a table of `rows` rows where there should be `promised`.

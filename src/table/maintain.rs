@@ -4,30 +4,21 @@
 //! of the files it removes, and a guard transaction makes two owners exclude each other. What is deleted by age is
 //! deleted only where the clock can be right ([`super::age`]).
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::compute::concat_batches;
 use deltalake::DeltaTable;
-use deltalake::kernel::{Action, Add, Metadata};
-use deltalake::logstore::LogStoreRef;
+use deltalake::logstore::{LogStoreRef, commit_uri_from_version};
 use deltalake::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
-use futures::TryStreamExt;
+use object_store::{Error as StoreError, ObjectStoreExt};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::age::Ages;
-use super::commit::{Commit, commit, last_checkpoint};
-use super::extent::Extent;
-use super::failure::Reading;
-use super::foreign::{MAINTAIN, miscounted, promised_rows};
+use super::commit::last_checkpoint;
+use super::compact::{compact, rows};
+use super::foreign::{miscounted, newest_ours, promised_rows};
 use super::load::{active_files, load};
-use super::object::ObjectFile;
-use super::scan::conform;
-use super::swap::tombstone;
 use super::torn::torn;
-use super::write::Layout;
 use super::{Lake, TableSpec, txns};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -89,7 +80,7 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     if let Some(harm) = miscounted(Some(rows_before), promised) {
         return Err(harm.error(&spec.path));
     }
-    compact(lake, spec, policy, version, before, metadata)
+    compact(lake, spec, policy.target_bytes, version, before, &metadata)
         .await
         .map_err(|error| error.context(what()))?;
 
@@ -131,6 +122,30 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     }))
 }
 
+/// Whether the newest log checkpoint of the table at `path` is older than `every`, or there is none and its log has begun
+/// before that. A table that is not there is not due.
+///
+/// # Errors
+/// [`Kind::Unavailable`] where the store cannot be asked.
+pub async fn due(lake: &Lake, path: &str, every: Duration) -> Result<bool> {
+    let log = lake.log_store(path)?;
+    let store = log.object_store(None);
+    for file in [
+        log.log_path().clone().join("_last_checkpoint"),
+        commit_uri_from_version(Some(0)),
+    ] {
+        match store.head(&file).await {
+            Ok(found) => {
+                let age = lake.clock().now().div_euclid(1000) - found.last_modified.timestamp_millis();
+                return Ok(age >= millis(every));
+            }
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error).or_fail(Kind::Unavailable, || format!("looking at the log of {path}")),
+        }
+    }
+    Ok(false)
+}
+
 /// Deletes log entries below the log checkpoint that are older than `retention`. Returns how many.
 async fn clean_log(
     log: &LogStoreRef,
@@ -144,9 +159,13 @@ async fn clean_log(
     if last_checkpoint(log).await? != Some(checkpoint_version) {
         return Ok(0);
     }
-    let keep = ages
+    let young = ages
         .first_young(retention)
         .map_or(checkpoint_version, |(version, _)| version);
+    // A restart goes on from the state in our newest commit, which a table at rest under maintenance would lose.
+    let keep = newest_ours(log, checkpoint_version)
+        .await?
+        .map_or(young, |ours| ours.min(young));
     let cutoff = now_ms - millis(retention);
     cleanup_expired_logs_for(keep.min(checkpoint_version), log.as_ref(), cutoff, None)
         .await
@@ -180,130 +199,4 @@ impl deltalake::operations::vacuum::Clock for At {
     fn current_timestamp_millis(&self) -> i64 {
         self.0
     }
-}
-
-fn rows(files: &[Add]) -> Result<i64> {
-    files.iter().map(file_rows).sum()
-}
-
-fn file_rows(file: &Add) -> Result<i64> {
-    let stats: Option<Value> = file.stats.as_deref().and_then(|stats| serde_json::from_str(stats).ok());
-    stats
-        .and_then(|stats| stats.get("numRecords")?.as_i64())
-        .ok_or_else(|| Error::new(Kind::Damaged, format!("file {} has no row count in the log", file.path)))
-}
-
-async fn compact(
-    lake: &Lake,
-    spec: &TableSpec,
-    policy: Policy,
-    version: u64,
-    files: Vec<Add>,
-    metadata: Metadata,
-) -> Result<()> {
-    let log = lake.log_store(&spec.path)?;
-    let layout = Layout::new(&spec.schema, &spec.partition_by)?;
-    let now_ms = lake.clock().now().div_euclid(1000);
-    let mut actions = Vec::new();
-    for group in groups(spec, policy.target_bytes, files) {
-        let mut parts = Vec::new();
-        for file in &group {
-            read_whole(lake, spec, file, &mut parts).await?;
-        }
-        let merged = concat_batches(&spec.schema, &parts).or_fail(Kind::Bug, || "joining batches")?;
-        let store = log.object_store(None);
-        let written = layout.write(store.as_ref(), &merged, now_ms, false).await?;
-        let adds: Vec<Add> = written.into_iter().map(|file| file.add).collect();
-        let (taken, given) = (rows(&group)?, rows(&adds)?);
-        if taken != given || adds.len() != 1 {
-            return Err(Error::new(
-                Kind::Damaged,
-                format!(
-                    "compacting {} files with {taken} rows gave {} with {given}",
-                    group.len(),
-                    adds.len()
-                ),
-            )
-            .with_next("nothing was committed; the files' statistics in the log are wrong"));
-        }
-        actions.extend(
-            group
-                .into_iter()
-                .map(|file| Action::Remove(tombstone(file, now_ms, false))),
-        );
-        actions.extend(adds.into_iter().map(Action::Add));
-    }
-    if actions.is_empty() {
-        return Ok(());
-    }
-    // The metadata as it is: deltalake lets a compaction that began before this one commit after it, and so double every
-    // row of the files that both took, unless the metadata was touched in between.
-    actions.push(Action::Metadata(metadata.clone()));
-    let app = format!("{MAINTAIN}{}", spec.path);
-    let request = Commit {
-        table: &spec.path,
-        operation: "OPTIMIZE",
-        actions,
-        txns: vec![(app.clone(), now_ms)],
-        app_prefix: &app,
-        moves_rows_only: true,
-        metadata: Some(&metadata),
-        info: json!({"maintain": "compaction"}),
-        writer: lake.writer(),
-        timestamp_ms: now_ms,
-    };
-    commit(&log, version, &request, &mut Extent::default()).await.map(drop)
-}
-
-type PartitionKey = Vec<Option<String>>;
-
-/// Runs of small files of one partition, in seq order, each run of about the target size and at least two files.
-fn groups(spec: &TableSpec, target_bytes: i64, files: Vec<Add>) -> Vec<Vec<Add>> {
-    let low = |file: &Add| -> Option<i64> {
-        let stats: Value = serde_json::from_str(file.stats.as_deref()?).ok()?;
-        stats.get("minValues")?.get(spec.seq_column.as_deref()?)?.as_i64()
-    };
-    let mut partitions: BTreeMap<PartitionKey, Vec<(Option<i64>, Add)>> = BTreeMap::new();
-    for file in files {
-        if file.size >= target_bytes / 2 {
-            continue;
-        }
-        let value = |name: &String| file.partition_values.get(name).cloned().flatten();
-        let key = spec.partition_by.iter().map(value).collect();
-        partitions.entry(key).or_default().push((low(&file), file));
-    }
-    let mut groups = Vec::new();
-    for mut files in partitions.into_values() {
-        files.sort_by(|(a_low, a), (b_low, b)| (a_low, &a.path).cmp(&(b_low, &b.path)));
-        let mut run: Vec<Add> = Vec::new();
-        let mut bytes = 0;
-        for (_, file) in files {
-            bytes += file.size;
-            run.push(file);
-            if bytes >= target_bytes {
-                bytes = 0;
-                groups.push(std::mem::take(&mut run));
-            }
-        }
-        groups.push(run);
-    }
-    groups.retain(|group| group.len() > 1);
-    groups
-}
-
-async fn read_whole(
-    lake: &Lake,
-    spec: &TableSpec,
-    file: &Add,
-    parts: &mut Vec<arrow::array::RecordBatch>,
-) -> Result<()> {
-    let read = || format!("reading {}", file.path);
-    let store = lake.log_store(&spec.path)?.object_store(None);
-    let builder = ObjectFile::open(store, &file.path, u64::try_from(file.size).unwrap_or_default()).await?;
-    let mut stream = builder.build().or_fail(Kind::Damaged, read)?;
-    let values: &HashMap<_, _> = &file.partition_values;
-    while let Some(batch) = stream.try_next().await.or_unreadable(read)? {
-        parts.push(conform(&batch, &spec.schema, values)?);
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@
 mod activity;
 mod age;
 mod commit;
+mod compact;
 pub mod durable;
 mod extent;
 #[cfg(debug_assertions)]
@@ -17,6 +18,7 @@ mod failing;
 mod failure;
 mod foreign;
 mod in_turn;
+mod keep;
 mod lake;
 mod load;
 pub mod maintain;
@@ -27,6 +29,7 @@ mod read;
 mod recent;
 mod scan;
 mod spec;
+mod stats;
 mod swap;
 mod tail;
 mod torn;
@@ -35,6 +38,7 @@ mod write;
 
 pub use activity::Activity;
 pub use extent::Extent;
+pub use keep::{LetGo, Old};
 pub use lake::Lake;
 pub use opened::{Append, Stored, Table};
 pub use query::{Queryable, bounded_session, session};

@@ -356,10 +356,23 @@ impl Table {
         &mut self,
         operation: &str,
         actions: Vec<Action>,
-        mut txns: Vec<(String, i64)>,
+        txns: Vec<(String, i64)>,
         info: Value,
     ) -> Result<u64> {
         let rows = self.rows_after(&actions);
+        self.commit_with(operation, actions, txns, info, rows, false).await
+    }
+
+    /// As [`Table::commit`], after which the table has `rows` rows; `gives_way`: given up where another commit is in its way.
+    pub(super) async fn commit_with(
+        &mut self,
+        operation: &str,
+        actions: Vec<Action>,
+        mut txns: Vec<(String, i64)>,
+        info: Value,
+        rows: Option<i64>,
+        gives_way: bool,
+    ) -> Result<u64> {
         if let Some(rows) = rows {
             let app = format!("{}{ROWS}", self.spec.app_prefix);
             txns.retain(|(known, _)| *known != app);
@@ -369,7 +382,8 @@ impl Table {
             Action::Metadata(metadata) => Some(metadata.clone()),
             _ => None,
         });
-        let request = self.request(operation, actions, txns.clone(), info.clone());
+        let mut request = self.request(operation, actions, txns.clone(), info.clone());
+        request.gives_way = gives_way;
         let mut extent = self.extent;
         let added = bytes_added(&request.actions);
         let version = commit(&self.log, self.version, &request, &mut extent).await?;
@@ -399,6 +413,7 @@ impl Table {
             txns,
             app_prefix: &self.spec.app_prefix,
             moves_rows_only: false,
+            gives_way: false,
             metadata: Some(&self.metadata),
             info,
             writer: self.lake.writer(),
@@ -418,6 +433,10 @@ impl Table {
             .collect();
         let added = count_rows(adds)?;
         Some(if replaces { added } else { self.rows? + added })
+    }
+
+    pub(super) fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     pub(super) fn log(&self) -> &LogStoreRef {
@@ -456,6 +475,7 @@ async fn create(lake: &Lake, spec: &TableSpec) -> Result<()> {
         txns: Vec::new(),
         app_prefix: &spec.app_prefix,
         moves_rows_only: false,
+        gives_way: false,
         metadata: None,
         info: Value::Null,
         writer: lake.writer(),

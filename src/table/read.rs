@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::commit::read_entry;
 use super::foreign::{self, Harm, count_rows, miscounted, promised_rows, since_ours};
+use super::keep::{BEFORE, FIRST, GONE};
 use super::load::{active_files, load};
 use super::object::location;
 use super::recent::Recent;
@@ -135,6 +136,25 @@ impl Reader {
         txns::under(&self.txns, prefix)
     }
 
+    /// The seq from which on all rows are there: older ones were let go. 0 where none was.
+    pub fn first(&self) -> i64 {
+        self.own(FIRST).unwrap_or(0)
+    }
+
+    /// Every row that was let go was older than this instant, in microseconds; none where none was.
+    pub fn before(&self) -> Option<i64> {
+        self.own(BEFORE).filter(|before| *before > i64::MIN)
+    }
+
+    /// How many rows were let go.
+    pub fn gone(&self) -> i64 {
+        self.own(GONE).unwrap_or(0)
+    }
+
+    fn own(&self, name: &str) -> Option<i64> {
+        foreign::own(&self.txns, name)
+    }
+
     /// What the table says of itself.
     pub fn stored(&self) -> &Stored {
         &self.stored
@@ -184,6 +204,14 @@ impl Reader {
         activity::state(&self.log, self.version).await
     }
 
+    /// The state of our oldest commit in the log whose position is at or above `from` and that `fits`.
+    ///
+    /// # Errors
+    /// As [`Reader::activity`].
+    pub async fn oldest_state(&self, from: i64, fits: impl Fn(&Value) -> bool) -> Result<Option<Value>> {
+        activity::oldest_state(&self.log, self.version, from, fits).await
+    }
+
     /// At most `most` rows that the newest commits added, newest commit first, with all columns.
     ///
     /// # Errors
@@ -204,7 +232,7 @@ impl Reader {
                         // Cleaned under us: the rows are the same, only the way to them is another.
                         let generation = self.stored.generation.clone();
                         if !self.reload().await? {
-                            return Err(self.gone());
+                            return Err(self.vanished());
                         }
                         let same = generation == self.stored.generation;
                         Ok(if same { Followed::Grown } else { Followed::Rewritten })
@@ -259,18 +287,19 @@ impl Reader {
         Ok(since.harm.or_else(|| miscounted(rows, promised_rows(&self.txns))))
     }
 
-    fn gone(&self) -> Error {
+    fn vanished(&self) -> Error {
         Error::new(Kind::Damaged, format!("table {} is gone", self.path)).with_next("restore it, or replay")
     }
 
     /// Applies one commit; true where it removed rows.
     fn apply(&mut self, actions: Vec<Action>) -> Result<bool> {
         let mut rewritten = false;
+        let lets_go = foreign::lets_go(&actions);
         for action in actions {
             match action {
                 Action::Add(add) => self.insert(add)?,
                 Action::Remove(remove) => {
-                    rewritten |= remove.data_change;
+                    rewritten |= remove.data_change && !lets_go;
                     self.recent.forget(&self.path, &remove.path);
                     self.files.remove(&remove.path);
                 }

@@ -70,6 +70,8 @@ impl Rewrite {
                 .map(|add| Action::Remove(tombstone(add, now_ms, true))),
         );
         actions.extend(self.adds.drain(..).map(Action::Add));
+        let all_there = self.table.all_there();
+        let txns = txns.into_iter().chain(all_there).collect();
         self.table.commit("REPLAY", actions, txns, info).await?;
         Ok(self.table)
     }

@@ -4,20 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{max, max_string, min, min_string, take_record_batch};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
-use chrono::{DateTime, Days, NaiveDate};
 use deltalake::kernel::Add;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::object::location;
+use super::stats::{Stats, date};
 use crate::clock::rfc3339;
 use crate::error::{Context, Error, Kind, Result};
 
@@ -25,9 +24,6 @@ use crate::error::{Context, Error, Kind, Result};
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Bytes of one row group, about: its wide rows are few.
 const ROW_GROUP_BYTES: usize = 32 << 20;
-/// String statistics are cut off beyond this length, so a column with longer values has none.
-const STRING_STATS_MAX: usize = 64;
-
 /// Hive's directory for a null partition value.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -91,43 +87,26 @@ impl Layout {
     ) -> Result<Vec<Written>> {
         let mut written = Vec::new();
         for (values, rows) in self.split(batch)? {
-            let stored = self.file_rows(&rows)?;
-            let bytes = self.encode(&stored)?;
-            let path = self.path(&values);
-            let size = bytes.len();
-            store
-                .put(&location(&path), bytes.into())
-                .await
-                .or_fail(Kind::Unavailable, || format!("writing the data file {path}"))?;
-            let add = Add {
-                path,
-                partition_values: self.partition_by.iter().cloned().zip(values).collect(),
-                size: i64::try_from(size).unwrap_or(i64::MAX),
-                modification_time: now_ms,
-                data_change,
-                stats: Some(stats(&stored).to_string()),
-                ..Default::default()
-            };
+            // What compresses badly grows it; what compresses well leaves room untouched, which takes no memory.
+            let mut file = self.begin(values, rows.get_array_memory_size() / 2)?;
+            file.push(&rows)?;
+            let add = file.finish(store, now_ms, data_change).await?;
             written.push(Written { add, rows });
         }
         Ok(written)
     }
 
-    fn encode(&self, rows: &RecordBatch) -> Result<Vec<u8>> {
-        let encode = || -> parquet::errors::Result<Vec<u8>> {
-            let bytes = rows.get_array_memory_size();
-            // What compresses badly grows it; what compresses well leaves room untouched, which takes no memory.
-            let file = Vec::with_capacity(bytes / 2);
-            let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(self.properties.clone()))?;
-            let row_bytes = bytes / rows.num_rows().max(1);
-            let group = (ROW_GROUP_BYTES / row_bytes.max(1)).clamp(1, ROW_GROUP_ROWS);
-            for first in (0..rows.num_rows()).step_by(group) {
-                writer.write(&rows.slice(first, group.min(rows.num_rows() - first)))?;
-                writer.flush()?;
-            }
-            writer.into_inner()
-        };
-        encode().or_fail(Kind::Bug, || "encoding Parquet")
+    /// Begins one file of the partition with these values, with memory for `bytes` of it.
+    pub(super) fn begin(&self, values: Vec<Option<String>>, bytes: usize) -> Result<DataFile<'_>> {
+        let file = Vec::with_capacity(bytes);
+        let writer = ArrowWriter::try_new(file, self.file_schema.clone(), Some(self.properties.clone()));
+        Ok(DataFile {
+            layout: self,
+            values,
+            writer: writer.or_fail(Kind::Bug, || "beginning a Parquet file")?,
+            stats: Stats::new(&self.file_schema),
+            group: (0, 0),
+        })
     }
 
     fn file_rows(&self, batch: &RecordBatch) -> Result<RecordBatch> {
@@ -200,6 +179,69 @@ impl Layout {
     }
 }
 
+/// A data file being written: its finished row groups are in memory, encoded, until all of it is stored at once.
+pub(super) struct DataFile<'a> {
+    layout: &'a Layout,
+    values: Vec<Option<String>>,
+    writer: ArrowWriter<Vec<u8>>,
+    stats: Stats,
+    /// Rows, and their bytes in memory, of the row group at hand.
+    group: (usize, usize),
+}
+
+impl DataFile<'_> {
+    /// Adds rows of the file's partition.
+    pub(super) fn push(&mut self, rows: &RecordBatch) -> Result<()> {
+        let stored = self.layout.file_rows(rows)?;
+        self.stats.take(&stored);
+        self.encode(&stored).or_fail(Kind::Bug, || "encoding Parquet")
+    }
+
+    fn encode(&mut self, rows: &RecordBatch) -> parquet::errors::Result<()> {
+        let row_bytes = (rows.get_array_memory_size() / rows.num_rows().max(1)).max(1);
+        let mut at = 0;
+        while at < rows.num_rows() {
+            let (had, bytes) = self.group;
+            let room = (ROW_GROUP_BYTES.saturating_sub(bytes) / row_bytes).min(ROW_GROUP_ROWS - had);
+            if room == 0 && had > 0 {
+                self.writer.flush()?;
+                self.group = (0, 0);
+                continue;
+            }
+            let taken = room.max(1).min(rows.num_rows() - at);
+            self.writer.write(&rows.slice(at, taken))?;
+            self.group = (had + taken, bytes + taken * row_bytes);
+            at += taken;
+        }
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub(super) fn rows(&self) -> usize {
+        self.stats.rows()
+    }
+
+    /// Stores the file. Nobody sees it before a commit adds it.
+    pub(super) async fn finish(self, store: &dyn ObjectStore, now_ms: i64, data_change: bool) -> Result<Add> {
+        let bytes = self.writer.into_inner().or_fail(Kind::Bug, || "encoding Parquet")?;
+        let path = self.layout.path(&self.values);
+        let size = bytes.len();
+        store
+            .put(&location(&path), bytes.into())
+            .await
+            .or_fail(Kind::Unavailable, || format!("writing the data file {path}"))?;
+        Ok(Add {
+            path,
+            partition_values: self.layout.partition_by.iter().cloned().zip(self.values).collect(),
+            size: i64::try_from(size).unwrap_or(i64::MAX),
+            modification_time: now_ms,
+            data_change,
+            stats: Some(self.stats.json().to_string()),
+            ..Default::default()
+        })
+    }
+}
+
 fn percent_encoded(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
@@ -231,79 +273,10 @@ fn partition_value(column: &ArrayRef, row: usize) -> Result<Option<String>> {
     Ok(Some(value))
 }
 
-/// Days since the epoch as `YYYY-MM-DD`.
-fn date(days: i32) -> String {
-    let epoch = NaiveDate::default();
-    let shifted = match u64::try_from(days) {
-        Ok(days) => epoch.checked_add_days(Days::new(days)),
-        Err(_) => epoch.checked_sub_days(Days::new(u64::from(days.unsigned_abs()))),
-    };
-    shifted.map_or_else(|| days.to_string(), |date| date.format("%Y-%m-%d").to_string())
-}
-
-/// The file's statistics in Delta's form. Instants are widened to whole milliseconds, because some readers compare
-/// at that resolution; floats have none, because of NaN.
-fn stats(rows: &RecordBatch) -> Value {
-    let (mut low, mut high, mut nulls) = (Map::new(), Map::new(), Map::new());
-    let schema = rows.schema();
-    for (field, column) in schema.fields().iter().zip(rows.columns()) {
-        if let Some((smallest, largest)) = bounds(column) {
-            low.insert(field.name().clone(), smallest);
-            high.insert(field.name().clone(), largest);
-        }
-        if !field.data_type().is_nested() {
-            nulls.insert(field.name().clone(), json!(column.null_count()));
-        }
-    }
-    json!({"numRecords": rows.num_rows(), "minValues": low, "maxValues": high, "nullCount": nulls})
-}
-
-fn bounds(column: &ArrayRef) -> Option<(Value, Value)> {
-    match column.data_type() {
-        DataType::Int32 => {
-            let values = column.as_primitive::<Int32Type>();
-            Some((json!(min(values)?), json!(max(values)?)))
-        }
-        DataType::Int64 => {
-            let values = column.as_primitive::<Int64Type>();
-            Some((json!(min(values)?), json!(max(values)?)))
-        }
-        DataType::Date32 => {
-            let values = column.as_primitive::<Date32Type>();
-            Some((json!(date(min(values)?)), json!(date(max(values)?))))
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            let values = column.as_primitive::<TimestampMicrosecondType>();
-            let floor = min(values)?.div_euclid(1000);
-            let ceiling = max(values)?.saturating_add(999).div_euclid(1000);
-            Some((json!(millis(floor)?), json!(millis(ceiling)?)))
-        }
-        DataType::Utf8 => {
-            let values = column.as_string::<i32>();
-            let (smallest, largest) = (min_string(values)?, max_string(values)?);
-            (smallest.len().max(largest.len()) <= STRING_STATS_MAX).then(|| (json!(smallest), json!(largest)))
-        }
-        _ => None,
-    }
-}
-
-fn millis(millis: i64) -> Option<String> {
-    let time = DateTime::from_timestamp_millis(millis)?;
-    Some(time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::array::{Int64Array, TimestampMicrosecondArray};
-
-    #[test]
-    fn instants_in_statistics_are_widened_never_narrowed() {
-        let times = TimestampMicrosecondArray::from(vec![1_500, 2_001]).with_timezone("UTC");
-        let (low, high) = bounds(&(Arc::new(times) as ArrayRef)).unwrap();
-        assert_eq!(low, json!("1970-01-01T00:00:00.001Z"));
-        assert_eq!(high, json!("1970-01-01T00:00:00.003Z"));
-    }
 
     #[test]
     fn partition_values_are_in_utc_whatever_the_reader() {
@@ -320,12 +293,6 @@ mod tests {
         let directory = "minute=2026-01-01T00%3A00%3A00.000000Z/network=__HIVE_DEFAULT_PARTITION__/part-";
         assert!(path.starts_with(directory), "{path}");
         assert_eq!(location(&path).as_ref(), path, "the store must not escape it again");
-    }
-
-    #[test]
-    fn dates_before_the_epoch_have_their_own_day() {
-        assert_eq!(date(-1), "1969-12-31");
-        assert_eq!(date(20_454), "2026-01-01");
     }
 
     #[test]

@@ -179,6 +179,7 @@ fn plan(columns: &[(&str, &str)], delay: i64) -> Plan {
             })
             .collect(),
         partition_by: Vec::new(),
+        keep: None,
         column_order: Vec::new(),
         fingerprint: String::new(),
     };

@@ -99,7 +99,13 @@ fn a_pipeline_on_s3_runs_goes_on_replays_and_is_maintained_without_a_row_changin
     assert_eq!(whole.records, (first + second) as i64);
     assert!(whole.gold > half.gold && whole.rejects > half.rejects);
 
-    let work = replay::silver(&process.lake, project.path(), &pipeline, &|_, _, _| {});
+    let work = replay::silver(
+        &process.lake,
+        project.path(),
+        &pipeline,
+        replay::Extent::All,
+        &|_, _, _| {},
+    );
     let replayed = runtime.block_on(work).unwrap();
     assert!(
         replayed.iter().any(|done| done.rows == whole.silver as u64),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::columns;
 use super::near::did_you_mean;
 use super::raw::{Env, Reader, Report, Spot, Written, duration, parse_toml};
-use super::{Contract, Dedupe, EVENT_DATE, Field, FieldKind, Problem, Silver, commit, contract, fingerprint};
+use super::{Contract, Dedupe, EVENT_DATE, Field, FieldKind, Problem, Silver, commit, contract, fingerprint, keep};
 
 /// The silver layer in `file`, or every problem of it, its schema and its reference data.
 pub(super) fn read(file: &Path, project: &Path, env: Env<'_>) -> Result<Silver, Vec<Problem>> {
@@ -46,6 +46,7 @@ fn layer(mut root: Reader<'_>, project: &Path, report: &mut Report, elsewhere: &
     let partition_by = partition_by(&mut root, report);
     let dedupe = dedupe(&mut root, contract.as_ref(), report);
     let commit = commit::read(&mut root, commit::SILVER, report);
+    let keep = keep::silver(&mut root, dedupe.as_ref(), report);
     let mut scope = rules::Scope::new(contract.as_ref());
     let lookups = lookup::read(&mut root, project, &mut scope, report, elsewhere);
     if let Some(contract) = &contract {
@@ -65,6 +66,7 @@ fn layer(mut root: Reader<'_>, project: &Path, report: &mut Report, elsewhere: &
         partition_by,
         fingerprint: String::new(),
         commit,
+        keep,
     };
     silver.fingerprint = fingerprint::hash(&fingerprint::describe_silver(&silver));
     Some(silver)

@@ -4,3 +4,4 @@ mod broken;
 mod broken_files;
 mod broken_layers;
 mod declared;
+mod keep;

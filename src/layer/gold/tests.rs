@@ -31,6 +31,7 @@ fn definition(columns: &[(&str, &str)], group_by: &[&str]) -> Gold {
             })
             .collect(),
         partition_by: Vec::new(),
+        keep: None,
         column_order: Vec::new(),
         fingerprint: String::new(),
     }

@@ -47,6 +47,7 @@ fn definition() -> Definition {
             max_bytes: 1000,
             max_delay: Duration::from_secs(1),
         },
+        keep: None,
     }
 }
 

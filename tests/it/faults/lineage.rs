@@ -69,7 +69,13 @@ fn gold_notices_a_silver_that_was_made_again_from_other_rows() {
     let error = project.run_layer(&later, Some(Layer::Gold)).unwrap_err();
     assert_eq!(error.kind(), Kind::Damaged, "{error}");
     assert!(error.to_string().contains("is not there any more"), "{error}");
-    block(replay::gold(&later, &project.pipeline(), &|_, _, _| {})).unwrap();
+    block(replay::gold(
+        &later,
+        &project.pipeline(),
+        replay::Extent::All,
+        &|_, _, _| {},
+    ))
+    .unwrap();
     project.run(&later).unwrap();
     project.assert_sound(&later);
 }
@@ -93,6 +99,7 @@ fn an_upstream_that_was_only_moved_about_is_the_same() {
             &lake,
             project.path(),
             &project.pipeline(),
+            replay::Extent::All,
             &|_, _, _| {},
         ))
         .unwrap();

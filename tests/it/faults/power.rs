@@ -88,7 +88,14 @@ impl Scenario {
                 }
                 Ok(())
             }
-            REPLAY => block(replay::silver(lake, project.path(), &project.pipeline(), &|_, _, _| {})).map(drop),
+            REPLAY => block(replay::silver(
+                lake,
+                project.path(),
+                &project.pipeline(),
+                replay::Extent::All,
+                &|_, _, _| {},
+            ))
+            .map(drop),
             _ => {
                 for layer in [Layer::Bronze, Layer::Silver, Layer::Gold] {
                     let options = Options {

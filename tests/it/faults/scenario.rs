@@ -195,7 +195,13 @@ impl Work {
             Self::Replay => {
                 let lake = lake_over(store);
                 let pipeline = project.pipeline();
-                let replayed = block(replay::silver(&lake, project.path(), &pipeline, &|_, _, _| {}))?;
+                let replayed = block(replay::silver(
+                    &lake,
+                    project.path(),
+                    &pipeline,
+                    replay::Extent::All,
+                    &|_, _, _| {},
+                ))?;
                 assert_eq!(replayed.len(), 4, "{replayed:?}");
                 Ok(())
             }

@@ -69,6 +69,7 @@ pub fn silver(settings: &Settings) -> Silver {
         }),
         partition_by: vec!["event_date".to_owned()],
         fingerprint: String::new(),
+        keep: None,
         commit: CommitPolicy {
             max_rows: 1000,
             max_bytes: 1 << 20,

@@ -1,14 +1,15 @@
 //! Compaction, log cleanup and vacuum under readers and writers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use medallion::clock::Clock;
 use medallion::error::Kind;
 use medallion::layer::bronze;
-use medallion::run::{names, tables};
-use medallion::table::maintain::{Policy, Report, maintain};
-use medallion::table::{Followed, Lake, Reader};
+use medallion::run::{Options, names, run, tables};
+use medallion::table::maintain::{Policy, Report, due, maintain};
+use medallion::table::{Followed, Lake, Reader, TableSpec};
 
 use crate::support::command::done;
 use crate::support::project::{PIPELINE, Project, block, memory_lake};
@@ -157,4 +158,43 @@ fn maintain_reports_each_table_and_leaves_the_audit_content() {
     assert_eq!(reports.as_array().unwrap().len(), 5, "{reports}");
     done(project.path(), &["audit", "-p", PIPELINE]);
     assert_same(&rows(&project.lake()), &before, "after `maintain`");
+}
+
+#[test]
+fn a_run_maintains_its_tables_when_their_logs_say_that_it_is_time() {
+    let project = Project::new(20, 25);
+    project.events("a.ndjson", 0..300);
+    let path = project.lake_path();
+    let lake = block(Lake::open(path.to_str().unwrap(), Clock::system())).unwrap();
+    let mut components = project.components(&lake);
+    components.maintenance.every = Some(Duration::from_secs(1));
+    let specs = tables::all(&project.pipeline()).unwrap();
+    let maintained = || {
+        let checkpoint = |spec: &TableSpec| path.join(&spec.path).join("_delta_log/_last_checkpoint");
+        specs.iter().filter(|spec| checkpoint(spec).exists()).count()
+    };
+    let stop = components.stop.clone();
+    let options = Options {
+        layer: None,
+        once: false,
+        close_windows: false,
+        adopt: false,
+    };
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| run(&components, &[project.pipeline()], &options));
+        let begun = Instant::now();
+        while maintained() < specs.len() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        stop.ask();
+        running.join().unwrap().unwrap();
+    });
+    assert_eq!(maintained(), specs.len());
+    project.run(&lake).unwrap();
+    project.assert_sound(&lake);
+    // What was maintained a moment ago is not due, by whomever.
+    for spec in &specs {
+        assert!(!block(due(&lake, &spec.path, Duration::from_secs(3600))).unwrap());
+    }
+    assert!(!block(due(&lake, "nowhere", Duration::ZERO)).unwrap());
 }

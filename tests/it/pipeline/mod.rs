@@ -8,6 +8,7 @@ mod layers;
 mod maintenance;
 mod once;
 mod replays;
+mod retention;
 mod tampering;
 mod totals;
 mod usage;

@@ -18,11 +18,24 @@ fn project() -> Project {
 }
 
 fn replay_silver(project: &Project, lake: &Lake) {
-    block(replay::silver(lake, project.path(), &project.pipeline(), &|_, _, _| {})).unwrap();
+    block(replay::silver(
+        lake,
+        project.path(),
+        &project.pipeline(),
+        replay::Extent::All,
+        &|_, _, _| {},
+    ))
+    .unwrap();
 }
 
 fn replay_gold(project: &Project, lake: &Lake) {
-    block(replay::gold(lake, &project.pipeline(), &|_, _, _| {})).unwrap();
+    block(replay::gold(
+        lake,
+        &project.pipeline(),
+        replay::Extent::All,
+        &|_, _, _| {},
+    ))
+    .unwrap();
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn a_start_knows_the_totals_whatever_was_committed_last() {
         &lake,
         project.path(),
         &project.pipeline(),
+        replay::Extent::All,
         &|_, _, _| {},
     ))
     .unwrap();

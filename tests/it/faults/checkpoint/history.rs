@@ -22,7 +22,14 @@ const PREVIOUS: i64 = 2 * STEP as i64;
 const SILVER: &str = "layers/view_log/silver.toml";
 
 fn replay_silver(project: &Project, lake: &Lake) {
-    block(replay::silver(lake, project.path(), &project.pipeline(), &|_, _, _| {})).unwrap();
+    block(replay::silver(
+        lake,
+        project.path(),
+        &project.pipeline(),
+        replay::Extent::All,
+        &|_, _, _| {},
+    ))
+    .unwrap();
 }
 
 #[test]
