@@ -239,7 +239,7 @@ fn turn_on(
         if turned.is_ok() {
             match layer.trouble() {
                 None => health.turned(&pipeline, name),
-                Some(why) => health.stalled(&pipeline, name, why),
+                Some(trouble) => health.stalled(&pipeline, name, trouble),
             }
         }
         match turned {

@@ -9,6 +9,7 @@ use super::account::{Account, Step};
 use super::bronze::no_upstream;
 use super::driver::{Components, Options};
 use super::gold::GoldLayer;
+use super::health::Trouble;
 use super::mirror::Mirror;
 use super::silver::SilverLayer;
 use super::tell;
@@ -39,7 +40,7 @@ pub trait LayerLoop: Send {
     /// The last thing of a run that ended well: what the next start may use, and people may read.
     fn finish(&mut self);
     /// Why its turns come to nothing although they succeed, where that is so.
-    fn trouble(&self) -> Option<&'static str> {
+    fn trouble(&self) -> Option<Trouble> {
         None
     }
     /// What was done so far.

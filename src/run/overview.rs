@@ -15,7 +15,7 @@ use crate::clock::rfc3339;
 use crate::definition::{Pipeline, gold_schema, silver_schema};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::silver::{Fates, Reason, rejects_schema};
-use crate::run::health::{Health, State};
+use crate::run::health::{Health, State, Trouble};
 use crate::table::{Lake, Reader};
 
 /// Rejects shown, and rows of each gold table.
@@ -30,6 +30,8 @@ pub struct Overview {
     pub pipeline: String,
     /// What is wrong with its source, where that was asked, or with its tables, where they cannot be read.
     pub trouble: Option<String>,
+    /// What to do about that.
+    pub next: Option<String>,
     /// Its layers that exist.
     pub layers: Vec<Layer>,
     /// What became of the records; none before silver's first commit.
@@ -65,8 +67,9 @@ pub struct Fare {
     pub state: State,
     /// Since when, RFC 3339.
     pub since: String,
-    /// Why, where it is not well.
-    pub why: Option<String>,
+    /// What is wrong, where it is not well.
+    #[serde(flatten)]
+    pub trouble: Option<Trouble>,
 }
 
 /// What became of the records below silver's position.
@@ -162,8 +165,18 @@ impl Overview {
     pub fn unread(pipeline: &Pipeline, error: &Error) -> Self {
         Self {
             pipeline: pipeline.name.clone(),
-            trouble: Some(error.to_string()),
             ..Self::default()
+        }
+        .in_trouble(error)
+    }
+
+    /// The overview of a pipeline with whose source or tables something is wrong.
+    #[must_use]
+    pub fn in_trouble(self, error: &Error) -> Self {
+        Self {
+            trouble: Some(error.what()),
+            next: Some(error.advice().to_owned()),
+            ..self
         }
     }
 
@@ -177,7 +190,7 @@ impl Overview {
                 layer,
                 state: fare.state,
                 since: rfc3339(fare.since),
-                why: fare.why,
+                trouble: fare.trouble,
             })
             .collect();
         self.history = history.of(&self.pipeline, lake.clock().now());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::support::command::done;
+use crate::support::command::{call, done};
 use crate::support::live::Live;
 use crate::support::project::{PIPELINE, Project, memory_lake};
 use crate::support::rows::{assert_same, rows};
@@ -77,10 +77,17 @@ fn a_layer_that_cannot_work_says_so_and_works_again_soon_after_the_fault_is_gone
     assert_eq!(code, 200);
     let page: serde_json::Value = serde_json::from_str(&body).unwrap();
     let pipeline = &page["pipelines"][0];
-    assert!(pipeline["trouble"].is_string(), "{body}");
+    assert!(
+        pipeline["trouble"].is_string() && pipeline["next"].is_string(),
+        "{body}"
+    );
     for fare in pipeline["fares"].as_array().unwrap() {
         assert_eq!(fare["state"], "retrying", "{body}");
+        assert!(fare["why"].is_string() && fare["next"].is_string(), "{body}");
     }
+    let told = call(project.path(), &["status", "-p", PIPELINE]);
+    assert_eq!((told.code, told.out.as_str()), (Some(1), ""), "{}", told.err);
+    assert!(told.err.contains("\n  next: "), "{}", told.err);
     let stale = live.sample(CAUGHT_UP, &["layer=\"gold\""]).unwrap();
     let before = live.sample("medallion_position_seq", &["layer=\"bronze\""]).unwrap();
     outage.end();
