@@ -1,6 +1,7 @@
 //! `medallion run`.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -17,8 +18,9 @@ use crate::run::wake::Stop;
 use crate::run::{self, Components, Layer, Options};
 use crate::source::kafka::in_the_clear;
 
-/// Runs the layers and prints the summary as the last line.
-pub fn run(session: &Session, command: &Run) -> Result<()> {
+/// Runs the layers and prints the summary as the last line. The code is that of a signal where a one-shot run was ended by one
+/// before the end of what was there, else that of success.
+pub fn run(session: &Session, command: &Run) -> Result<ExitCode> {
     let mut pipelines = session.pipelines(command.pipeline.as_deref())?;
     let share = Share::of(session.settings.memory, pipelines.len());
     pipelines.iter_mut().for_each(|pipeline| share.fit(pipeline));
@@ -31,7 +33,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         }
     }
     let stop = Stop::default();
-    signals::listen(&session.runtime, stop.clone())?;
+    let signal = signals::listen(&session.runtime, stop.clone())?;
     let project = session.project().clone();
     let mut components = Components::new(lake, project.clone(), session.runtime.clone(), stop);
     components.checkpoints = session.checkpoints();
@@ -48,7 +50,12 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         adopt: command.apply_from_here,
     };
     let summaries = run::run(&components, &pipelines, &options)?;
-    output::json(&json!({ "pipelines": summaries }))
+    output::json(&json!({ "pipelines": summaries }))?;
+    if summaries.iter().any(|summary| summary.complete == Some(false)) {
+        tracing::error!("stopped before the end of what was there; nothing is lost: the next run goes on there");
+        return Ok(ExitCode::from(signal.code()));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says once that records, and a password where there is one, travel unencrypted to another host.

@@ -33,7 +33,7 @@ pub enum Turn {
 pub trait LayerLoop: Send {
     /// Pipeline and layer.
     fn name(&self) -> (&str, &'static str);
-    /// One turn. `last` asks to commit what was taken in and leave.
+    /// One turn. `last` asks to commit what was taken in and begin nothing more.
     fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn>;
     /// Drops what is open, so that the next turn starts from the tables.
     fn forget(&mut self);
@@ -114,7 +114,7 @@ impl LayerLoop for SilverLoop<'_> {
         } = self.components;
         let name = &self.pipeline.name;
         if last {
-            return Ok(Turn::Ended);
+            return Ok(Turn::Waiting);
         }
         if self.lock.is_none() {
             self.lock = Some(Lock::take(lake, name, "silver")?);
@@ -240,7 +240,7 @@ impl LayerLoop for GoldLoop<'_> {
         let Components { lake, runtime, .. } = self.components;
         let name = &self.pipeline.name;
         if last {
-            return Ok(Turn::Ended);
+            return Ok(Turn::Waiting);
         }
         if self.lock.is_none() {
             self.lock = Some(Lock::take(lake, name, "gold")?);
