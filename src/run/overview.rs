@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::history::{History, Minute};
-use super::standing::{self, Standing};
-use super::{names, tables, totals};
+use super::standing::{self, Standing, Tables};
+use super::{names, totals};
 use crate::clock::rfc3339;
-use crate::definition::{Pipeline, gold_schema, silver_schema};
+use crate::definition::{Pipeline, gold_schema};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::silver::{Fates, Reason, rejects_schema};
 use crate::run::health::{Health, State, Trouble};
@@ -126,7 +126,8 @@ pub struct Newest {
 /// Those of reading the tables.
 pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Overview> {
     let name = &pipeline.name;
-    let standings = standing::of(lake, pipeline).await?;
+    let tables = Tables::open(lake, pipeline).await?;
+    let standings = standing::of_tables(&tables, name, lake.clock().now()).await?;
     let layers = standings.into_iter().map(|standing| Layer {
         kind: match standing.layer.as_str() {
             "bronze" => "bronze",
@@ -138,24 +139,23 @@ pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Overview> {
     let mut overview = Overview {
         pipeline: name.clone(),
         layers: layers.collect(),
-        quality: quality(lake, pipeline).await?,
+        quality: match &tables.silver {
+            Some(silver) => quality(silver).await?,
+            None => None,
+        },
         ..Overview::default()
     };
     if let Some(reader) = Reader::open(lake, &names::rejects_path(name), rejects_schema(), "seq").await? {
         overview.rejects = rejected(&reader.newest(NEWEST).await?);
         overview.rejects.sort_by_key(|row| Reverse(row.seq));
     }
-    for definition in &pipeline.gold {
+    for (definition, gold) in &tables.gold {
         let schema = gold_schema(definition, &pipeline.silver)?;
-        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let path = names::gold_path(name, &definition.name);
-        if let Some(reader) = Reader::open(lake, &path, schema, tables::SEQ).await? {
-            overview.gold.push(Newest {
-                table: definition.name.clone(),
-                columns,
-                rows: objects(&reader.newest(NEWEST).await?)?,
-            });
-        }
+        overview.gold.push(Newest {
+            table: definition.name.clone(),
+            columns: schema.fields().iter().map(|field| field.name().clone()).collect(),
+            rows: objects(&gold.newest(NEWEST).await?)?,
+        });
     }
     Ok(overview)
 }
@@ -198,12 +198,7 @@ impl Overview {
     }
 }
 
-async fn quality(lake: &Lake, pipeline: &Pipeline) -> Result<Option<Quality>> {
-    let path = names::silver_path(&pipeline.name);
-    let schema = silver_schema(&pipeline.silver)?;
-    let Some(silver) = Reader::open(lake, &path, schema, tables::SEQ).await? else {
-        return Ok(None);
-    };
+async fn quality(silver: &Reader) -> Result<Option<Quality>> {
     let fates = totals::in_info(silver.state().await?.as_ref());
     Ok(fates.map(|fates| Quality {
         records: fates.records(),
