@@ -1,12 +1,13 @@
 //! SIGINT and SIGTERM: the first finishes the step at hand, the second leaves at once.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Kind, Result};
-use crate::run::wake::Stop;
+use crate::run::wake::{Bell, Stop};
 
 /// Exit codes of a process that a signal ended before it was done, by the shells' custom: 128 and the signal's number.
 const INTERRUPTED: u8 = 130;
@@ -16,12 +17,18 @@ const TERMINATED: u8 = 143;
 #[derive(Clone, Default)]
 pub struct First {
     code: Arc<OnceLock<u8>>,
+    bell: Bell,
 }
 
 impl First {
     /// The exit code of what it ended before it was done.
     pub fn code(&self) -> u8 {
         *self.code.get().unwrap_or(&TERMINATED)
+    }
+
+    /// Waits until it has come, for at most `limit`.
+    pub fn wait(&self, limit: Duration) {
+        self.bell.wait(0, limit);
     }
 }
 
@@ -44,6 +51,7 @@ pub fn listen(runtime: &Handle, stop: Stop) -> Result<First> {
                 std::process::exit(i32::from(code));
             }
             tracing::info!("stopping after the step at hand; once more to leave at once");
+            came.bell.ring();
             stop.ask();
         }
     });
