@@ -87,6 +87,30 @@ impl Error {
         self.next.as_deref()
     }
 
+    /// What happened, and where: all that [`fmt::Display`] says but what to do next.
+    pub fn what(&self) -> String {
+        let told = self.problems.iter().take(PROBLEMS_TOLD);
+        let problems: String = told.map(|problem| format!("\n  {problem}")).collect();
+        let more = match self.problems.len().saturating_sub(PROBLEMS_TOLD) {
+            0 => String::new(),
+            more => format!("\n  and {more} more"),
+        };
+        format!("{}{problems}{more}", self.message)
+    }
+
+    /// What to do next in any case: its own answer, else that of its kind.
+    pub fn advice(&self) -> &str {
+        self.next().unwrap_or(match self.kind {
+            Kind::Definition | Kind::Usage => "mend what this names, then start again",
+            Kind::Gate => "mend the producer or the rule, then start again",
+            Kind::DataLoss => "bring the records back, or record the loss with `medallion accept-gap`",
+            Kind::Fenced => "decide which of the two writers is to run, and stop the other",
+            Kind::Damaged => "restore the table, or rebuild it with `medallion replay`",
+            Kind::Unavailable => "bring back the broker, disk or store that this names; nothing is lost meanwhile",
+            Kind::Bug => "start again, nothing is lost; please report this",
+        })
+    }
+
     /// The problems of the declarations, empty for other kinds.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -105,13 +129,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        for problem in self.problems.iter().take(PROBLEMS_TOLD) {
-            write!(f, "\n  {problem}")?;
-        }
-        if self.problems.len() > PROBLEMS_TOLD {
-            write!(f, "\n  and {} more", self.problems.len() - PROBLEMS_TOLD)?;
-        }
+        f.write_str(&self.what())?;
         if let Some(next) = &self.next {
             write!(f, "\n  next: {next}")?;
         }

@@ -63,7 +63,7 @@ class Medallion(BashOperator):
 def account(bronze, silver, gold):
     """What a run did, from the layers' summaries. Raises where an exit code of 0 is not enough."""
     bronze, silver, gold = (summary["pipelines"][0]["layers"][0] for summary in (bronze, silver, gold))
-    # A layer that is asked to stop ends its step and exits with 0, short of what the layer before it has written.
+    # Silver and gold began after the layer before them was through, so neither may end short of it.
     if not bronze["position"] <= silver["position"] <= gold["position"]:
         positions = {layer["layer"]: layer["position"] for layer in (bronze, silver, gold)}
         raise AirflowFailException(f"a layer was stopped before it was through: {positions}; the next run goes on there")

@@ -17,7 +17,8 @@ use clap::{Parser, Subcommand, ValueEnum};
         medallion run gold --once                   one layer, up to what is there now, then exit\n  \
         medallion status                            where each layer stands\n  \
         medallion audit -p view_log                 prove that no row is lost, doubled or misplaced\n\n\
-        Exit codes: 0 ok, 1 runtime error, 2 usage, 3 the audit failed, 4 invalid definitions"
+        Exit codes: 0 ok, 1 runtime error, 2 usage, 3 the audit failed, 4 invalid definitions,\n  \
+        130 or 143 a signal ended it before it was done"
 )]
 pub struct Args {
     /// What holds for every command.

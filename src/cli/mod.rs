@@ -41,7 +41,7 @@ const THREAD_STARTS: Duration = Duration::from_secs(10);
 pub fn main() -> ExitCode {
     let args = Args::parse();
     match dispatch(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // A reader that went away (`| head`) is no failure of ours.
             let _ = writeln!(std::io::stderr(), "error: {error}");
@@ -92,17 +92,19 @@ fn start_runtime() -> Result<Runtime> {
     }
 }
 
-fn dispatch(args: Args) -> Result<()> {
+fn dispatch(args: Args) -> Result<ExitCode> {
     if let Command::Completions { shell } = args.command {
         // Into memory first: the generator panics where stdout's reader went away.
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Args::command(), "medallion", &mut script);
-        return output::line(String::from_utf8_lossy(&script).trim_end());
+        output::line(String::from_utf8_lossy(&script).trim_end())?;
+        return Ok(ExitCode::SUCCESS);
     }
     let runtime = start_runtime()?;
     let session = Session::open(&args.global, runtime.handle().clone())?;
+    let mut code = ExitCode::SUCCESS;
     let done = match args.command {
-        Command::Run(command) => run::run(&session, &command),
+        Command::Run(command) => run::run(&session, &command).map(|ended| code = ended),
         Command::Replay(command) => replay::replay(&session, &command),
         Command::Status(command) => status::status(&session, &command),
         Command::Audit(command) => audit::audit(&session, &command),
@@ -117,5 +119,5 @@ fn dispatch(args: Args) -> Result<()> {
     // Whatever counts was awaited, and the rest ends with the process. Shutting the runtime down would drop tasks under
     // a query that was given up, whose reader panics where an answer never comes.
     std::mem::forget(runtime);
-    done
+    done.map(|()| code)
 }

@@ -1,24 +1,29 @@
 //! `medallion run`.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::args::{LayerName, Run};
+use super::output;
 use super::session::{Session, env};
 use super::show::{measure, show};
-use super::{output, signals};
+use super::signals::{self, First};
 use crate::definition::load_one;
 use crate::definition::memory::Share;
+use crate::definition::settings::Settings;
 use crate::definition::{Secret, SourceKind};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::run::wake::Stop;
 use crate::run::{self, Components, Layer, Options};
 use crate::source::kafka::in_the_clear;
 
-/// Runs the layers and prints the summary as the last line.
-pub fn run(session: &Session, command: &Run) -> Result<()> {
+/// Runs the layers and prints the summary as the last line. The code is that of a signal where a one-shot run was ended by one
+/// before the end of what was there, else that of success.
+pub fn run(session: &Session, command: &Run) -> Result<ExitCode> {
     let mut pipelines = session.pipelines(command.pipeline.as_deref())?;
     let share = Share::of(session.settings.memory, pipelines.len());
     pipelines.iter_mut().for_each(|pipeline| share.fit(pipeline));
@@ -31,7 +36,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         }
     }
     let stop = Stop::default();
-    signals::listen(&session.runtime, stop.clone())?;
+    let signal = signals::listen(&session.runtime, stop.clone())?;
     let project = session.project().clone();
     let mut components = Components::new(lake, project.clone(), session.runtime.clone(), stop);
     components.checkpoints = session.checkpoints();
@@ -48,8 +53,30 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         close_windows: command.close_windows,
         adopt: command.apply_from_here,
     };
-    let summaries = run::run(&components, &pipelines, &options)?;
-    output::json(&json!({ "pipelines": summaries }))
+    let ended = run::run(&components, &pipelines, &options);
+    if let Err(error) = &ended {
+        linger(session, command, error, &signal);
+    }
+    let summaries = ended?;
+    output::json(&json!({ "pipelines": summaries }))?;
+    if summaries.iter().any(|summary| summary.complete == Some(false)) {
+        tracing::error!("stopped before the end of what was there; nothing is lost: the next run goes on there");
+        return Ok(ExitCode::from(signal.code()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Goes on serving for a while what the run has failed of, because a scrape or a look at the page seldom falls into its last
+/// moment. Not where a restart may help, which is not to wait, and not where a person sees the error anyway.
+fn linger(session: &Session, command: &Run, error: &Error, signal: &First) {
+    let Settings { metrics, linger, .. } = session.settings;
+    let seen = command.once || metrics.is_none() || std::io::stderr().is_terminal();
+    if seen || linger.is_zero() || matches!(error.kind(), Kind::Unavailable | Kind::Bug) {
+        return;
+    }
+    let seconds = linger.as_secs();
+    tracing::error!(%error, seconds, "the run has failed; its metrics and its page are there a little longer, SIGTERM ends them");
+    signal.wait(linger);
 }
 
 /// Says once that records, and a password where there is one, travel unencrypted to another host.

@@ -15,7 +15,7 @@ use crate::table::Lake;
 
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
-/// A pipeline, and what is wrong with its source where that was asked.
+/// A pipeline, and what is wrong with its tables, or with its source where that was asked.
 struct Look {
     overview: Overview,
     trouble: Option<Error>,
@@ -23,33 +23,43 @@ struct Look {
 
 /// Prints where each layer stands, once or again and again.
 ///
-/// Errors: with `--source`, that of the first source which has lost records or does not answer; all were printed then.
+/// Errors: that of the first pipeline whose tables cannot be read or, with `--source`, whose source has lost records or does
+/// not answer; all were printed then. With `--watch` they are printed, too, and looking goes on.
 pub fn status(session: &Session, command: &Status) -> Result<()> {
     let pipelines = session.pipelines(command.pipeline.as_deref())?;
     let lake = session.lake_to_read()?;
     loop {
         let mut all = Vec::new();
         for pipeline in &pipelines {
-            all.push(look(session, &lake, pipeline, command.source)?);
+            all.push(look(session, &lake, pipeline, command.source));
         }
         show(session, &all)?;
         let mut troubles = all.into_iter().filter_map(|look| look.trouble);
         if !command.watch {
-            return troubles.next().map_or(Ok(()), Err);
+            return troubles.next().map_or(Ok(()), |trouble| {
+                let next = trouble.advice().to_owned();
+                Err(trouble.with_next(next))
+            });
         }
         for trouble in troubles {
-            output::line(format!("error: {trouble}"))?;
+            output::line(format!("error: {}\n  next: {}", trouble.what(), trouble.advice()))?;
         }
         std::thread::sleep(WATCH_EVERY);
     }
 }
 
-fn look(session: &Session, lake: &Lake, pipeline: &Pipeline, source: bool) -> Result<Look> {
-    let mut look = Look {
-        overview: session.runtime.block_on(overview::of(lake, pipeline))?,
-        trouble: None,
+fn look(session: &Session, lake: &Lake, pipeline: &Pipeline, source: bool) -> Look {
+    let mut look = match session.runtime.block_on(overview::of(lake, pipeline)) {
+        Ok(overview) => Look {
+            overview,
+            trouble: None,
+        },
+        Err(error) => Look {
+            overview: Overview::unread(pipeline, &error),
+            trouble: Some(error),
+        },
     };
-    if source {
+    if source && look.trouble.is_none() {
         let asked = session
             .runtime
             .block_on(upstream::of(lake, session.project(), pipeline));
@@ -64,8 +74,10 @@ fn look(session: &Session, lake: &Lake, pipeline: &Pipeline, source: bool) -> Re
             Err(error) => look.trouble = Some(error),
         }
     }
-    look.overview.trouble = look.trouble.as_ref().map(ToString::to_string);
-    Ok(look)
+    if let Some(trouble) = &look.trouble {
+        look.overview = look.overview.in_trouble(trouble);
+    }
+    look
 }
 
 fn show(session: &Session, all: &[Look]) -> Result<()> {
@@ -90,8 +102,9 @@ fn show(session: &Session, all: &[Look]) -> Result<()> {
         "B/row out",
     ];
     let mut table = vec![header.map(str::to_owned).to_vec()];
-    for Overview { pipeline, layers, .. } in all.iter().map(|look| &look.overview) {
-        if layers.is_empty() {
+    for Look { overview, trouble } in all {
+        let Overview { pipeline, layers, .. } = overview;
+        if layers.is_empty() && trouble.is_none() {
             output::line(format!(
                 "{pipeline}: not run yet; `medallion run -p {pipeline}` starts it"
             ))?;

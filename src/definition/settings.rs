@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::maintenance::{self, Maintenance};
 use super::raw::{self, Env, Reader, Report, Spot, parse_toml};
@@ -61,6 +62,8 @@ pub struct Settings {
     pub maintain: Maintenance,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// How long they are served on after a failure that a restart does not mend.
+    pub linger: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged, `info` or `medallion=debug,warn`.
@@ -98,6 +101,7 @@ impl Settings {
             memory: memory::DEFAULT,
             maintain: Maintenance::default(),
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            linger: Duration::from_secs(30),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
             store: BTreeMap::new(),
@@ -159,6 +163,10 @@ impl Settings {
                     Some("127.0.0.1:9464, or off".to_owned()),
                 ),
             },
+            "linger" => match raw::duration(value) {
+                Ok(linger) => self.linger = linger,
+                Err(why) => report.add(at, why, Some("30s, or 0s".to_owned())),
+            },
             "memory" => match raw::bytes(value) {
                 Ok(bytes) if bytes >= memory::LEAST => self.memory = bytes,
                 Ok(_) => report.add(
@@ -191,13 +199,14 @@ impl Settings {
     }
 }
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "lake",
     "checkpoints",
     CHECKPOINT_ROWS,
     "durability",
     "memory",
     "metrics",
+    "linger",
     "log_format",
     "log",
 ];
@@ -332,6 +341,15 @@ mod tests {
             (0, "MEDALLION_CHECKPOINT_ROWS"),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn lingering_is_a_duration_and_may_be_none() {
+        let folder = project("linger = \"0s\"\n");
+        assert_eq!(load_settings(folder.path(), &|_| None).unwrap().linger, Duration::ZERO);
+        let env = |name: &str| (name == "MEDALLION_LINGER").then(|| "a while".to_owned());
+        let error = load_settings(folder.path(), &env).unwrap_err();
+        assert_eq!(error.problems().first().unwrap().key, "MEDALLION_LINGER");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::account::Phases;
-use super::lag::{Abreast, reaches};
+use super::lag::{Abreast, at_ends, reaches};
 use super::newest::{note_last_records, stamps_before};
 use super::stall::{Anew, Stall, Watch};
 use super::{names, tables};
@@ -147,7 +147,7 @@ impl BronzeLayer {
             failure: None,
             watch: None,
             stalls: Vec::new(),
-            abreast: Abreast::since(now),
+            abreast: Abreast::default(),
             clock,
         };
         layer.tick(Reason::Start, 0);
@@ -236,7 +236,7 @@ impl BronzeLayer {
             self.quiet_told = 0;
         }
         let drained = took < room && self.builder.bytes() - bytes < POLL_BYTES;
-        if drained && self.reached(&self.source.told_ends()) {
+        if drained && at_ends(&self.source.positions(), self.source.told_ends().as_ref()) {
             self.abreast.drained(now, self.builder.rows() > 0);
         }
         if let Err(error) = self.notice(at, took).and_then(|()| self.notice_stall(at, drained)) {
@@ -340,14 +340,14 @@ impl BronzeLayer {
         &self.committed
     }
 
-    /// When all that the source had was committed last.
-    pub fn caught_up(&self) -> Micros {
+    /// When all that the source had was committed last, in UTC microseconds; none where it was not since the layer was opened.
+    pub fn caught_up(&self) -> Option<Micros> {
         self.abreast.at()
     }
 
     /// Where the partitions end, as far as the source has heard.
     pub fn told_ends(&self) -> Positions {
-        self.source.told_ends()
+        self.source.told_ends().unwrap_or_default()
     }
 
     /// Next offsets of which all below is committed, or is no record.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::account::{Account, Step};
 use super::bronze::{BronzeLayer, Done, Silence};
 use super::driver::{Components, Options};
+use super::health::Trouble;
 use super::keep::Looked;
 use super::lag::Teller;
 use super::layers::{LayerLoop, Tally, Turn};
@@ -231,10 +232,11 @@ impl LayerLoop for BronzeLoop<'_> {
         self.open = None;
     }
 
-    fn trouble(&self) -> Option<&'static str> {
-        self.rebuilds
-            .is_stalled()
-            .then_some("the source has more and gives none of it, also to a new client")
+    fn trouble(&self) -> Option<Trouble> {
+        self.rebuilds.is_stalled().then(|| Trouble {
+            why: "the source has more and gives none of it, also to a new client".to_owned(),
+            next: "see to the brokers that lead the partitions named in the log; nothing is lost meanwhile".to_owned(),
+        })
     }
 
     fn finish(&mut self) {

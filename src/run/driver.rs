@@ -123,6 +123,9 @@ impl Components {
 pub struct Summary {
     /// The pipeline.
     pub pipeline: String,
+    /// Of a one-shot run: whether each layer that ran came to the end of what was there. False where it was asked to stop before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
     /// Per layer that ran, what it did.
     pub layers: Vec<Tally>,
 }
@@ -179,9 +182,10 @@ fn run_pipeline(components: &Components, pipeline: &Pipeline, options: &Options)
             }));
         }
         let ended: Vec<_> = running.into_iter().map(|thread| threads::ended(thread, stop)).collect();
-        let layers = ended.into_iter().collect::<Result<Vec<_>>>()?;
+        let (ends, layers): (Vec<_>, Vec<_>) = ended.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
         Ok(Summary {
             pipeline: pipeline.name.clone(),
+            complete: options.once.then(|| ends.iter().all(|end| *end == End::OfInput)),
             layers,
         })
     })
@@ -206,6 +210,15 @@ impl Drop for Ending<'_> {
     }
 }
 
+/// How a layer came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It has done all that there was.
+    OfInput,
+    /// It was asked to stop.
+    Asked,
+}
+
 /// Turns a layer until it ends, and keeps account of how it fares.
 fn drive(
     mut layer: impl LayerLoop,
@@ -213,7 +226,7 @@ fn drive(
     options: &Options,
     upstream: Option<&Stage>,
     downstream: Option<&Stage>,
-) -> Result<Tally> {
+) -> Result<(End, Tally)> {
     let ending = Ending(downstream);
     let (pipeline, name) = layer.name();
     let pipeline = pipeline.to_owned();
@@ -221,9 +234,9 @@ fn drive(
     components.health.ended(&pipeline, name, turned.as_ref().err());
     // Nobody downstream waits for what is only for the next start.
     drop(ending);
-    turned?;
+    let end = turned?;
     layer.finish();
-    Ok(layer.tally())
+    Ok((end, layer.tally()))
 }
 
 fn turn_on(
@@ -232,7 +245,7 @@ fn turn_on(
     options: &Options,
     upstream: Option<&Stage>,
     downstream: Option<&Stage>,
-) -> Result<()> {
+) -> Result<End> {
     let Components { stop, health, .. } = components;
     let (pipeline, name) = layer.name();
     let pipeline = pipeline.to_owned();
@@ -248,7 +261,7 @@ fn turn_on(
         if turned.is_ok() {
             match layer.trouble() {
                 None => health.turned(&pipeline, name),
-                Some(why) => health.stalled(&pipeline, name, why),
+                Some(trouble) => health.stalled(&pipeline, name, trouble),
             }
         }
         match turned {
@@ -266,7 +279,7 @@ fn turn_on(
                     stage.bell.wait(seen, LOOK_EVERY);
                 }
             }
-            Ok(Turn::Ended) => return Ok(()),
+            Ok(Turn::Ended) => return Ok(End::OfInput),
             Err(error) => {
                 metrics::error(&pipeline, name, error.kind());
                 if error.kind() != Kind::Unavailable || options.once || last_turn {
@@ -281,7 +294,7 @@ fn turn_on(
             }
         }
         if last_turn {
-            return Ok(());
+            return Ok(End::Asked);
         }
     }
 }

@@ -41,16 +41,33 @@ impl State {
     }
 }
 
+/// What is wrong with a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// What happened, and where.
+    pub why: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Self {
+        Self {
+            why: error.what(),
+            next: error.advice().to_owned(),
+        }
+    }
+}
+
 /// How one layer fares.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Fare {
     /// What it is doing.
     pub state: State,
     /// Since when, in UTC microseconds.
     pub since: Micros,
-    /// Why, where it is not well.
-    pub why: Option<String>,
-    #[serde(skip)]
+    /// What is wrong, where it is not well.
+    pub trouble: Option<Trouble>,
     turned: Instant,
 }
 
@@ -83,19 +100,19 @@ impl Health {
     }
 
     /// Its turns come back and bring nothing on, although there is something.
-    pub fn stalled(&self, pipeline: &str, layer: &'static str, why: &str) {
-        self.set(pipeline, layer, State::Stalled, Some(why.to_owned()));
+    pub fn stalled(&self, pipeline: &str, layer: &'static str, trouble: Trouble) {
+        self.set(pipeline, layer, State::Stalled, Some(trouble));
     }
 
     /// A turn failed; the layer will try again.
     pub fn retrying(&self, pipeline: &str, layer: &'static str, error: &Error) {
-        self.set(pipeline, layer, State::Retrying, Some(error.to_string()));
+        self.set(pipeline, layer, State::Retrying, Some(error.into()));
     }
 
     /// The layer is gone: as it was to, or by an error.
     pub fn ended(&self, pipeline: &str, layer: &'static str, error: Option<&Error>) {
         let state = if error.is_some() { State::Failed } else { State::Ended };
-        self.set(pipeline, layer, state, error.map(ToString::to_string));
+        self.set(pipeline, layer, state, error.map(Trouble::from));
     }
 
     /// Finds the layers whose turn has not come back for `limit`.
@@ -107,9 +124,13 @@ impl Health {
             .map(|(name, _)| name.clone())
             .collect();
         for (pipeline, layer) in stuck {
-            let why = format!("a step has not come back for {} s", limit.as_secs());
-            tracing::warn!(pipeline, layer, "{why}: look at the disk, the store and the broker");
-            self.set(&pipeline, layer, State::Stalled, Some(why));
+            let trouble = Trouble {
+                why: format!("a step has not come back for {} s", limit.as_secs()),
+                next: "look at the disk, the store and the broker; where they are in order, restart the process"
+                    .to_owned(),
+            };
+            tracing::warn!(pipeline, layer, "{}: {}", trouble.why, trouble.next);
+            self.set(&pipeline, layer, State::Stalled, Some(trouble));
         }
     }
 
@@ -127,7 +148,7 @@ impl Health {
             .map(|(_, fare)| fare)
     }
 
-    fn set(&self, pipeline: &str, layer: &'static str, state: State, why: Option<String>) {
+    fn set(&self, pipeline: &str, layer: &'static str, state: State, trouble: Option<Trouble>) {
         let now = self.clock.now();
         let mut layers = self.lock();
         let before = layers.get(&(pipeline.to_owned(), layer));
@@ -149,7 +170,7 @@ impl Health {
         let fare = Fare {
             state,
             since,
-            why,
+            trouble,
             turned: Instant::now(),
         };
         layers.insert((pipeline.to_owned(), layer), fare);
@@ -183,10 +204,15 @@ mod tests {
             health.retrying("p", "silver", &error);
             assert_eq!(state(&health), (State::Retrying, 20));
         }
-        assert_eq!(
-            health.of("p", "silver").unwrap().why.as_deref(),
-            Some("the disk is full")
+        let told = health.of("p", "silver").unwrap().trouble.unwrap();
+        assert_eq!(told.why, "the disk is full");
+        assert!(
+            told.next.starts_with("bring back the broker, disk or store"),
+            "{told:?}"
         );
+        health.retrying("p", "silver", &error.with_next("make room"));
+        assert_eq!(health.of("p", "silver").unwrap().trouble.unwrap().next, "make room");
+        let error = Error::new(Kind::Bug, "the layer is gone");
         clock.set(40);
         health.turned("p", "silver");
         assert_eq!(state(&health), (State::Working, 40));

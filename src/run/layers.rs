@@ -9,6 +9,7 @@ use super::account::{Account, Step};
 use super::bronze::no_upstream;
 use super::driver::{Components, Options};
 use super::gold::GoldLayer;
+use super::health::Trouble;
 use super::keep::Looked;
 use super::mirror::Mirror;
 use super::silver::SilverLayer;
@@ -33,14 +34,14 @@ pub enum Turn {
 pub trait LayerLoop: Send {
     /// Pipeline and layer.
     fn name(&self) -> (&str, &'static str);
-    /// One turn. `last` asks to commit what was taken in and leave.
+    /// One turn. `last` asks to commit what was taken in and begin nothing more.
     fn turn(&mut self, upstream_done: bool, last: bool) -> Result<Turn>;
     /// Drops what is open, so that the next turn starts from the tables.
     fn forget(&mut self);
     /// The last thing of a run that ended well: what the next start may use, and people may read.
     fn finish(&mut self);
     /// Why its turns come to nothing although they succeed, where that is so.
-    fn trouble(&self) -> Option<&'static str> {
+    fn trouble(&self) -> Option<Trouble> {
         None
     }
     /// What was done so far.
@@ -116,7 +117,7 @@ impl LayerLoop for SilverLoop<'_> {
         } = self.components;
         let name = &self.pipeline.name;
         if last {
-            return Ok(Turn::Ended);
+            return Ok(Turn::Waiting);
         }
         if self.lock.is_none() {
             self.lock = Some(Lock::take(lake, name, "silver")?);
@@ -247,7 +248,7 @@ impl LayerLoop for GoldLoop<'_> {
         let Components { lake, runtime, .. } = self.components;
         let name = &self.pipeline.name;
         if last {
-            return Ok(Turn::Ended);
+            return Ok(Turn::Waiting);
         }
         if self.lock.is_none() {
             self.lock = Some(Lock::take(lake, name, "gold")?);

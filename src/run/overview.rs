@@ -9,13 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::history::{History, Minute};
-use super::standing::{self, Standing};
-use super::{names, tables, totals};
+use super::standing::{self, Standing, Tables};
+use super::{names, totals};
 use crate::clock::rfc3339;
-use crate::definition::{Pipeline, gold_schema, silver_schema};
+use crate::definition::{Pipeline, gold_schema};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::silver::{Fates, Reason, rejects_schema};
-use crate::run::health::{Health, State};
+use crate::run::health::{Health, State, Trouble};
 use crate::table::{Lake, Reader};
 
 /// Rejects shown, and rows of each gold table.
@@ -30,6 +30,8 @@ pub struct Overview {
     pub pipeline: String,
     /// What is wrong with its source, where that was asked, or with its tables, where they cannot be read.
     pub trouble: Option<String>,
+    /// What to do about that.
+    pub next: Option<String>,
     /// Its layers that exist.
     pub layers: Vec<Layer>,
     /// What became of the records; none before silver's first commit.
@@ -65,8 +67,9 @@ pub struct Fare {
     pub state: State,
     /// Since when, RFC 3339.
     pub since: String,
-    /// Why, where it is not well.
-    pub why: Option<String>,
+    /// What is wrong, where it is not well.
+    #[serde(flatten)]
+    pub trouble: Option<Trouble>,
 }
 
 /// What became of the records below silver's position.
@@ -123,7 +126,8 @@ pub struct Newest {
 /// Those of reading the tables.
 pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Overview> {
     let name = &pipeline.name;
-    let standings = standing::of(lake, pipeline).await?;
+    let tables = Tables::open(lake, pipeline).await?;
+    let standings = standing::of_tables(&tables, name, lake.clock().now()).await?;
     let layers = standings.into_iter().map(|standing| Layer {
         kind: match standing.layer.as_str() {
             "bronze" => "bronze",
@@ -135,24 +139,23 @@ pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Overview> {
     let mut overview = Overview {
         pipeline: name.clone(),
         layers: layers.collect(),
-        quality: quality(lake, pipeline).await?,
+        quality: match &tables.silver {
+            Some(silver) => quality(silver).await?,
+            None => None,
+        },
         ..Overview::default()
     };
     if let Some(reader) = Reader::open(lake, &names::rejects_path(name), rejects_schema(), "seq").await? {
         overview.rejects = rejected(&reader.newest(NEWEST).await?);
         overview.rejects.sort_by_key(|row| Reverse(row.seq));
     }
-    for definition in &pipeline.gold {
+    for (definition, gold) in &tables.gold {
         let schema = gold_schema(definition, &pipeline.silver)?;
-        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let path = names::gold_path(name, &definition.name);
-        if let Some(reader) = Reader::open(lake, &path, schema, tables::SEQ).await? {
-            overview.gold.push(Newest {
-                table: definition.name.clone(),
-                columns,
-                rows: objects(&reader.newest(NEWEST).await?)?,
-            });
-        }
+        overview.gold.push(Newest {
+            table: definition.name.clone(),
+            columns: schema.fields().iter().map(|field| field.name().clone()).collect(),
+            rows: objects(&gold.newest(NEWEST).await?)?,
+        });
     }
     Ok(overview)
 }
@@ -162,8 +165,18 @@ impl Overview {
     pub fn unread(pipeline: &Pipeline, error: &Error) -> Self {
         Self {
             pipeline: pipeline.name.clone(),
-            trouble: Some(error.to_string()),
             ..Self::default()
+        }
+        .in_trouble(error)
+    }
+
+    /// The overview of a pipeline with whose source or tables something is wrong.
+    #[must_use]
+    pub fn in_trouble(self, error: &Error) -> Self {
+        Self {
+            trouble: Some(error.what()),
+            next: Some(error.advice().to_owned()),
+            ..self
         }
     }
 
@@ -177,7 +190,7 @@ impl Overview {
                 layer,
                 state: fare.state,
                 since: rfc3339(fare.since),
-                why: fare.why,
+                trouble: fare.trouble,
             })
             .collect();
         self.history = history.of(&self.pipeline, lake.clock().now());
@@ -185,12 +198,7 @@ impl Overview {
     }
 }
 
-async fn quality(lake: &Lake, pipeline: &Pipeline) -> Result<Option<Quality>> {
-    let path = names::silver_path(&pipeline.name);
-    let schema = silver_schema(&pipeline.silver)?;
-    let Some(silver) = Reader::open(lake, &path, schema, tables::SEQ).await? else {
-        return Ok(None);
-    };
+async fn quality(silver: &Reader) -> Result<Option<Quality>> {
     let fates = totals::in_info(silver.state().await?.as_ref());
     Ok(fates.map(|fates| Quality {
         records: fates.records(),

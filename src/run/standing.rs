@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{names, tables};
 use crate::clock::{Micros, rfc3339};
-use crate::definition::{Pipeline, silver_schema};
+use crate::definition::{Gold, Pipeline, gold_schema, silver_schema};
 use crate::error::Result;
 use crate::layer::bronze;
 use crate::table::{Activity, Lake, Reader};
@@ -36,40 +36,64 @@ pub struct Standing {
     pub activity: Activity,
 }
 
+/// The tables of a pipeline that exist, opened for looking: each once, because a long log makes that dear.
+pub(super) struct Tables<'a> {
+    pub(super) bronze: Option<Reader>,
+    pub(super) silver: Option<Reader>,
+    pub(super) gold: Vec<(&'a Gold, Reader)>,
+}
+
+impl<'a> Tables<'a> {
+    /// Opens them.
+    pub(super) async fn open(lake: &Lake, pipeline: &'a Pipeline) -> Result<Self> {
+        let name = &pipeline.name;
+        let bronze = Reader::open(lake, &names::bronze_path(name), bronze::schema(), "seq").await?;
+        let schema = silver_schema(&pipeline.silver)?;
+        let silver = Reader::open(lake, &names::silver_path(name), schema, tables::SEQ).await?;
+        let mut gold = Vec::new();
+        for definition in &pipeline.gold {
+            let schema = gold_schema(definition, &pipeline.silver)?;
+            let path = names::gold_path(name, &definition.name);
+            let table = Reader::open(lake, &path, schema, tables::SEQ).await?;
+            gold.extend(table.map(|table| (definition, table)));
+        }
+        Ok(Self { bronze, silver, gold })
+    }
+}
+
 /// The standing of the layers that exist, bronze first.
 pub async fn of(lake: &Lake, pipeline: &Pipeline) -> Result<Vec<Standing>> {
-    let name = &pipeline.name;
-    let now = lake.clock().now();
-    let Some(bronze) = Reader::open(lake, &names::bronze_path(name), bronze::schema(), "seq").await? else {
+    let tables = Tables::open(lake, pipeline).await?;
+    of_tables(&tables, &pipeline.name, lake.clock().now()).await
+}
+
+/// The standing of layers whose tables are open, at `now`.
+pub(super) async fn of_tables(tables: &Tables<'_>, name: &str, now: Micros) -> Result<Vec<Standing>> {
+    let Some(bronze) = &tables.bronze else {
         return Ok(Vec::new());
     };
     let head = bronze.txn(&names::bronze_seq(name)).unwrap_or(0);
-    let newest = taken_in(&bronze, head - 1).await?;
+    let newest = taken_in(bronze, head - 1).await?;
     let mut standings = vec![Standing {
         lag_rows: None,
         lag_seconds: newest.map(|at| seconds(now - at)),
-        ..standing("bronze", head, head, None, &bronze).await?
+        ..standing("bronze", head, head, None, bronze).await?
     }];
-    let schema = silver_schema(&pipeline.silver)?;
-    let Some(silver) = Reader::open(lake, &names::silver_path(name), schema, tables::SEQ).await? else {
+    let Some(silver) = &tables.silver else {
         return Ok(standings);
     };
     let position = silver.txn(&names::silver_position(name)).unwrap_or(0);
     let watermark = silver.txn(&names::silver_watermark(name)).map(instant);
     standings.push(Standing {
-        lag_seconds: Some(age(&bronze, position, head, now).await?),
-        ..standing("silver", position, head, watermark, &silver).await?
+        lag_seconds: Some(age(bronze, position, head, now).await?),
+        ..standing("silver", position, head, watermark, silver).await?
     });
-    for definition in &pipeline.gold {
-        let path = names::gold_path(name, &definition.name);
-        let Some(gold) = Reader::open(lake, &path, bronze::schema(), tables::SEQ).await? else {
-            continue;
-        };
+    for (definition, gold) in &tables.gold {
         let position = gold.txn(&names::gold_position(name, &definition.name)).unwrap_or(0);
         let closed = gold.txn(&names::gold_closed(name, &definition.name)).map(instant);
         standings.push(Standing {
-            lag_seconds: Some(age(&bronze, position, head, now).await?),
-            ..standing(&definition.name, position, head, closed, &gold).await?
+            lag_seconds: Some(age(bronze, position, head, now).await?),
+            ..standing(&definition.name, position, head, closed, gold).await?
         });
     }
     Ok(standings)

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Shown;
 use crate::clock::rfc3339;
-use crate::run::health::{Fare, State as LayerState};
+use crate::run::health::{Fare, State as LayerState, Trouble};
 
 #[derive(Serialize)]
 struct Report {
@@ -24,8 +24,8 @@ struct Layer {
     layer: &'static str,
     state: LayerState,
     since: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
+    #[serde(flatten)]
+    trouble: Option<Trouble>,
 }
 
 /// Whether the process is of any use as it is.
@@ -59,6 +59,6 @@ fn layer(((pipeline, layer), fare): ((String, &'static str), Fare)) -> Layer {
         layer,
         state: fare.state,
         since: rfc3339(fare.since),
-        why: fare.why,
+        trouble: fare.trouble,
     }
 }

@@ -120,9 +120,9 @@ pub trait Source: Send {
     fn ends(&mut self) -> Result<Positions>;
 
     /// The end offset (as in [`Source::ends`]) per partition as the source heard it last, without asking; partitions of
-    /// which it has heard nothing are left out.
-    fn told_ends(&self) -> Positions {
-        Positions::new()
+    /// which it has heard nothing are left out. None of a source that never hears: what a poll leaves is nothing.
+    fn told_ends(&self) -> Option<Positions> {
+        None
     }
 
     /// Finds partitions that appeared since and starts them at offset 0. Returns the new ones.

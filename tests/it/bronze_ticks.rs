@@ -27,6 +27,8 @@ struct Script {
     /// Bytes of every record.
     size: usize,
     appears: Option<i32>,
+    /// Where the partitions end by what the source has heard; none: it never hears.
+    told: Option<BTreeMap<i32, i64>>,
     ends_asked: usize,
     broken: bool,
 }
@@ -76,6 +78,10 @@ impl Source for Scripted {
             return Err(Error::new(Kind::Unavailable, "no broker"));
         }
         Ok(ids(&script.ends))
+    }
+
+    fn told_ends(&self) -> Option<Positions> {
+        self.0.lock().unwrap().told.as_ref().map(ids)
     }
 
     fn discover(&mut self) -> Result<Vec<PartitionId>> {
@@ -330,4 +336,36 @@ fn a_wall_clock_that_is_set_ahead_or_back_makes_no_silence_and_delays_no_commit(
         stage.clock.set(later);
         assert!(stage.layer.step().unwrap().is_some(), "set by {jump}: due");
     }
+}
+
+#[test]
+fn a_layer_just_opened_is_abreast_of_its_source_once_that_has_heard_of_every_partition() {
+    let mut stage = stage();
+    for (told, abreast) in [
+        (vec![], false),
+        (vec![(0, 0)], false),
+        (vec![(0, 0), (1, 3)], false),
+        (vec![(0, 0), (1, 0)], true),
+    ] {
+        stage.script().told = Some(told.iter().copied().collect());
+        stage.pass(1, &[]);
+        stage.layer.commit().unwrap();
+        let caught_up = stage.layer.caught_up();
+        assert_eq!(caught_up, abreast.then_some(stage.now), "{told:?}");
+    }
+    // What it has heard since makes it no staler than it is.
+    let at = stage.now;
+    stage.script().told = Some(BTreeMap::from([(0, 7), (1, 0)]));
+    stage.pass(5, &[]);
+    assert_eq!(stage.layer.caught_up(), Some(at));
+}
+
+#[test]
+fn a_layer_over_a_source_that_hears_nothing_is_abreast_when_a_poll_was_not_full() {
+    let mut stage = stage();
+    assert_eq!(stage.layer.caught_up(), None, "nothing was asked yet");
+    stage.pass(1, &[0, 1]);
+    assert_eq!(stage.layer.caught_up(), None, "what it gave is not committed");
+    stage.layer.commit().unwrap();
+    assert_eq!(stage.layer.caught_up(), Some(stage.now));
 }

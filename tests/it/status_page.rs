@@ -1,10 +1,14 @@
 //! What a run shows of itself in a browser, and `status` in a terminal.
 
+use std::collections::BTreeMap;
+
+use medallion::run::overview;
 use serde_json::Value;
 
 use crate::support::command::done;
+use crate::support::faulty::{Faulty, Kind};
 use crate::support::live::Live;
-use crate::support::project::{PIPELINE, Project};
+use crate::support::project::{PIPELINE, Project, block, lake_over, memory_lake};
 
 /// What `status` says now.
 fn status(project: &Project) -> Value {
@@ -95,4 +99,28 @@ fn the_page_has_the_numbers_of_the_command_and_all_its_files() {
         "{}",
         table.out
     );
+}
+
+#[test]
+fn a_look_reads_the_log_of_each_table_once() {
+    let project = Project::new(40, 50);
+    project.events("a.ndjson", 0..400);
+    let (lake, store) = memory_lake();
+    project.run(&lake).unwrap();
+    let counting = Faulty::counting(store);
+    let overview = block(overview::of(&lake_over(counting.clone()), &project.pipeline())).unwrap();
+    assert_eq!(overview.layers.len(), 3);
+    assert!(!overview.gold[0].rows.is_empty() && overview.quality.is_some());
+    // Whoever opens a table without a log checkpoint reads it from its first entry on.
+    let mut read = BTreeMap::new();
+    for (kind, path) in counting.calls() {
+        if kind == Kind::Get && path.filename() == Some("00000000000000000000.json") {
+            *read.entry(path.to_string()).or_insert(0) += 1;
+        }
+    }
+    let read: Vec<i32> = ["bronze", "silver", "gold/views_per_minute"]
+        .map(|table| read[&format!("{PIPELINE}/{table}/_delta_log/00000000000000000000.json")])
+        .to_vec();
+    // Of all three the same is asked, and only of bronze was it ever asked in one place.
+    assert_eq!(read, [read[0]; 3]);
 }

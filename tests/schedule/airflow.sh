@@ -77,6 +77,24 @@ step_airflow() {
     expect medallion_view_log bronze=success/1 silver=success/2 gold=success/1 'account:{"records":60,"accepted":60}'
     say "silver while another process writes it: exit code 1, tried again, success"
 
+    # The first try of silver is told to end while it is at work, as by a time limit or a worker that goes away.
+    events 800 60 10 >>"$MEDALLION_PROJECT/input/views.ndjson"
+    rm "$work/airflow/bin/medallion"
+    cat >"$work/airflow/bin/medallion" <<END
+#!/usr/bin/env bash
+[[ \$2 == silver && ! -e $work/airflow/told ]] || exec "$bin" "\$@"
+MEDALLION_FAILPOINT=S1=pause:1000 "$bin" "\$@" 2>"$work/airflow/told" &
+until grep -q 'failpoint S1' "$work/airflow/told"; do sleep 0.1; done
+kill -TERM \$!
+wait \$!
+END
+    chmod +x "$work/airflow/bin/medallion"
+    dag_run medallion_view_log 0
+    expect medallion_view_log bronze=success/1 silver=success/2 gold=success/1 account=success/1
+    said 'Command exited with return code 143'
+    grep -q 'stopped before the end of what was there' "$work/airflow/told" || fail "silver did not say that it was stopped"
+    say "silver stopped by SIGTERM: exit code 143, tried again, success"
+
     local silver=$MEDALLION_PROJECT/layers/view_log/silver.toml
     cp "$silver" "$work/airflow/silver.toml"
     echo 'broken = 1' >>"$silver"

@@ -45,7 +45,7 @@ function table(header, rows, options = {}) {
   const cell = (tag) => (value, at) => make(tag, numbers.includes(at) ? { class: "number" } : at === options.value ? { class: "value" } : {}, value);
   const line = (row) => make("tr", row.bad ? { class: "bad" } : {}, ...row.cells.map(cell("td")));
   return make("div", { class: "scroll" },
-    make("table", {}, make("thead", {}, make("tr", {}, ...header.map(cell("th")))), make("tbody", {}, ...rows.map(line))));
+    make("table", options.kind ? { class: options.kind } : {}, make("thead", {}, make("tr", {}, ...header.map(cell("th")))), make("tbody", {}, ...rows.map(line))));
 }
 
 /** One layer: how it fares, where it is, what it costs. */
@@ -67,8 +67,13 @@ function layer(of, standing) {
 
 function card(kind, name, fare, ...more) {
   const state = fare ? make("span", { class: `state ${WELL[fare.state] ?? "bad"}` }, fare.state) : null;
-  const why = fare && fare.why ? make("p", { class: "why" }, `since ${moment(fare.since)} UTC: ${fare.why}`) : null;
+  const why = fare && fare.why ? trouble(`since ${moment(fare.since)} UTC: ${fare.why}`, fare.next) : null;
   return make("section", { class: `card ${kind}` }, state, make("h3", {}, name), ...more, why);
+}
+
+/** What is wrong, and what to do about it. */
+function trouble(why, next) {
+  return make("div", { class: "why" }, make("p", {}, why), next ? make("p", { class: "next" }, make("b", {}, "Next: "), next) : null);
 }
 
 /** How the layers fare that run in the process that answers. */
@@ -129,22 +134,23 @@ function quality(of, rejects) {
       make("section", { class: "card" }, make("h3", {}, "Rules"),
         rules.length ? table(["rule", "passed", "failed", "share"], rules, { numbers: [1, 2, 3] }) : make("p", { class: "quiet" }, "none has judged a record"))),
     make("section", { class: "card" }, make("h3", {}, "Newest rejects"),
-      examples.length ? table(["reason", "rules", "detail", "record", "value"], examples, { value: 4 }) : make("p", { class: "quiet" }, "none")),
+      examples.length ? table(["reason", "rules", "detail", "record", "value"], examples, { value: 4, kind: "examples" }) : make("p", { class: "quiet" }, "none")),
   ];
 }
 
 function gold(of) {
   const rows = of.rows.map((row) => ({ cells: of.columns.map((column) => String(row[column] ?? "–")) }));
+  const numbers = of.columns.map((_, at) => at).filter((at) => of.rows.some((row) => typeof row[of.columns[at]] === "number"));
   return make("section", { class: "card" }, make("h3", {}, `Newest rows of ${of.table}`),
-    rows.length ? table(of.columns, rows) : make("p", { class: "quiet" }, "no window has closed yet"));
+    rows.length ? table(of.columns, rows, { numbers, kind: "values" }) : make("p", { class: "quiet" }, "no window has closed yet"));
 }
 
 function pipeline(of, now) {
-  const trouble = of.trouble ? make("p", { class: "why" }, of.trouble) : null;
+  const wrong = of.trouble ? trouble(of.trouble, of.next) : null;
   const known = of.layers.length ? of.layers.map((standing) => layer(of, standing)) : fares(of).map((fare) => card(fare.layer, fare.layer, fare));
   const layers = known.length ? make("div", { class: "row" }, ...known) : make("p", { class: "quiet" }, "no table yet");
   const more = of.layers.length ? [charts(of, now), ...quality(of.quality, of.rejects), ...of.gold.map(gold)] : [];
-  return make("article", {}, make("h2", {}, of.pipeline), trouble, layers, ...more);
+  return make("article", {}, make("h2", {}, of.pipeline), wrong, layers, ...more);
 }
 
 function show(status) {

@@ -366,14 +366,16 @@ impl Source for KafkaSource {
         self.client.highs(&partitions)
     }
 
-    fn told_ends(&self) -> Positions {
+    fn told_ends(&self) -> Option<Positions> {
         let topic = &self.client.topic;
         let told = self.client.consumer.context().ends(topic);
         let ours = told
             .into_iter()
             .filter(|(partition, _)| self.next.contains_key(partition));
-        ours.map(|(partition, end)| (PartitionId::new(topic, partition), end))
-            .collect()
+        Some(
+            ours.map(|(partition, end)| (PartitionId::new(topic, partition), end))
+                .collect(),
+        )
     }
 
     fn discover(&mut self) -> Result<Vec<PartitionId>> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::support::command::done;
+use crate::support::command::{call, done};
 use crate::support::live::Live;
 use crate::support::project::{PIPELINE, Project, memory_lake};
 use crate::support::rows::{assert_same, rows};
@@ -77,10 +77,17 @@ fn a_layer_that_cannot_work_says_so_and_works_again_soon_after_the_fault_is_gone
     assert_eq!(code, 200);
     let page: serde_json::Value = serde_json::from_str(&body).unwrap();
     let pipeline = &page["pipelines"][0];
-    assert!(pipeline["trouble"].is_string(), "{body}");
+    assert!(
+        pipeline["trouble"].is_string() && pipeline["next"].is_string(),
+        "{body}"
+    );
     for fare in pipeline["fares"].as_array().unwrap() {
         assert_eq!(fare["state"], "retrying", "{body}");
+        assert!(fare["why"].is_string() && fare["next"].is_string(), "{body}");
     }
+    let told = call(project.path(), &["status", "-p", PIPELINE]);
+    assert_eq!((told.code, told.out.as_str()), (Some(1), ""), "{}", told.err);
+    assert!(told.err.contains("\n  next: "), "{}", told.err);
     let stale = live.sample(CAUGHT_UP, &["layer=\"gold\""]).unwrap();
     let before = live.sample("medallion_position_seq", &["layer=\"bronze\""]).unwrap();
     outage.end();
@@ -129,4 +136,68 @@ fn a_run_that_is_ended_amid_trouble_does_not_report_success() {
         &rows(&wanted),
         "after a run that ended amid trouble",
     );
+}
+
+/// A project whose input has become shorter than what was read of it, which no restart mends.
+fn shortened(linger: &str) -> Project {
+    let project = Project::new(40, 50);
+    project.write("medallion.toml", &format!("linger = \"{linger}\"\n"));
+    project.grow("a.ndjson", 100);
+    done(project.path(), &["run", "-p", PIPELINE, "--once"]);
+    project.grow("a.ndjson", 10);
+    project
+}
+
+#[test]
+fn a_failure_that_a_restart_does_not_mend_is_served_until_it_is_heard_of() {
+    let project = shortened("1h");
+    let live = Live::start(&project);
+    live.wait_for("medallion_errors_total", &["kind=\"dataloss\""], |errors| errors == 1.0);
+    live.wait_for(UP, &["layer=\"bronze\""], |up| up == 0.0);
+    // The other layers end because of it; then nothing runs any more, and what is shown stays.
+    std::thread::sleep(Duration::from_secs(3));
+    for probe in ["/healthz", "/readyz"] {
+        let (code, states) = live.probe(probe);
+        assert_eq!(
+            (code, states["bronze"].as_str()),
+            (503, "failed"),
+            "{probe}: {states:?}"
+        );
+    }
+    let page: serde_json::Value = serde_json::from_str(&live.ask("/status.json").1).unwrap();
+    let bronze = &page["pipelines"][0]["fares"][0];
+    assert_eq!(
+        (&bronze["layer"], &bronze["state"]),
+        (&"bronze".into(), &"failed".into()),
+        "{page}"
+    );
+    assert!(bronze["next"].as_str().unwrap().contains("accept-gap"), "{page}");
+    let told = Instant::now();
+    let said = live.end();
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert_eq!(
+        said.err.matches("accept-gap").count(),
+        2,
+        "at once, and at the end: {}",
+        said.err
+    );
+}
+
+#[test]
+fn who_does_not_linger_ends_at_once() {
+    for (linger, at_least) in [("0s", 0), ("2s", 2)] {
+        let project = shortened(linger);
+        let live = Live::start(&project);
+        let began = Instant::now();
+        let said = live.ended();
+        assert_eq!(said.code, Some(1), "{}", said.err);
+        assert!(said.err.contains("accept-gap"), "{}", said.err);
+        let (least, most) = (Duration::from_secs(at_least), Duration::from_secs(30));
+        assert!(
+            (least..most).contains(&began.elapsed()),
+            "{linger}: {:?}",
+            began.elapsed()
+        );
+    }
 }

@@ -4,14 +4,14 @@ use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use medallion::failpoint::{POINTS, VARIABLE};
 
 use super::kill_case::{Family, Shot, Start, again, each};
-use crate::support::command::medallion;
-use crate::support::project::PIPELINE;
+use crate::support::command::{done, medallion};
+use crate::support::project::{PIPELINE, Project};
 use crate::support::tier::{pick, seed};
 
 const TERM: i32 = 15;
@@ -51,7 +51,7 @@ impl Held {
         let child = medallion(project)
             .env(VARIABLE, order)
             .args(args)
-            .stdout(Stdio::null())
+            .stdout(File::create(project.join("stdout.txt")).unwrap())
             .stderr(File::create(&err).unwrap())
             .spawn()
             .unwrap();
@@ -75,8 +75,13 @@ impl Held {
     }
 
     fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// How it ended, in at most `limit`.
@@ -164,4 +169,33 @@ fn a_process_told_twice_to_end_leaves_at_once_and_loses_nothing() {
         case.finish();
     });
     println!("signals: SIGTERM twice at {count} points, seed {}", seed());
+}
+
+#[test]
+fn a_one_shot_run_told_to_end_before_the_end_says_so_and_is_no_success() {
+    let project = Project::new(40, 50);
+    project.events("a.ndjson", 0..200);
+    let args = ["run", "-p", PIPELINE, "--once"];
+    let summary = |out: &str| -> serde_json::Value { serde_json::from_str(out.lines().last().unwrap()).unwrap() };
+    for (signal, code) in [("INT", 130), ("TERM", TERMINATED)] {
+        let mut held = Held::start(project.path(), &args, &format!("B1={PAUSE}"), signal);
+        held.signal(signal);
+        let status = held.ends(ENDS_WITHIN);
+        let said = fs::read_to_string(&held.err).unwrap();
+        assert_eq!(status.code(), Some(code), "{said}");
+        assert!(said.contains("stopped before the end of what was there"), "{said}");
+        let out = fs::read_to_string(project.path().join("stdout.txt")).unwrap();
+        let summary = summary(&out);
+        assert_eq!(summary["pipelines"][0]["complete"], false, "{out}");
+        let bronze = &summary["pipelines"][0]["layers"][0];
+        assert!(bronze["rows_out"].as_u64().unwrap() > 0, "its step was finished: {out}");
+    }
+    let through = done(project.path(), &args);
+    assert_eq!(
+        summary(&through.out)["pipelines"][0]["complete"],
+        true,
+        "{}",
+        through.out
+    );
+    done(project.path(), &["audit", "-p", PIPELINE]);
 }

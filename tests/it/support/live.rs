@@ -118,6 +118,12 @@ impl Live {
         assert!(sent.success());
     }
 
+    /// What it said, once it has ended by itself.
+    pub fn ended(self) -> Said {
+        let child = self.child.borrow_mut().take();
+        ended(child.unwrap())
+    }
+
     /// Asks it to end, and gives what it said.
     pub fn end(self) -> Said {
         self.signal("TERM");
