@@ -35,7 +35,7 @@ pub const CATALOGUE: &[Metric] = &[
     metric(
         "medallion_maintained_timestamp_seconds",
         Gauge,
-        "When this process last maintained a table",
+        "When a table was last maintained, by whomever: the time of its newest log checkpoint",
     ),
     metric(
         "medallion_maintenance_failures_total",

@@ -13,7 +13,7 @@ use crate::definition::maintenance::Maintenance;
 use crate::error::{Kind, Result};
 use crate::metrics;
 use crate::table::TableSpec;
-use crate::table::maintain::{Policy, due, maintain};
+use crate::table::maintain::{Policy, last, maintain};
 
 /// Longest and shortest pause between two looks at the tables' logs.
 const LOOK_MAX: Duration = Duration::from_secs(300);
@@ -40,9 +40,11 @@ pub(super) fn keep_small(components: &Components, pipelines: &[Pipeline], option
     for pipeline in pipelines {
         metrics::maintenance_begins(&pipeline.name);
     }
-    while !end.wait(look_every) {
+    // Before the first wait nothing is maintained, so that a start is not held up, but all is told.
+    let mut older_than = Duration::MAX;
+    loop {
         for pipeline in pipelines {
-            if let Err(error) = pass(components, pipeline, options, every) {
+            if let Err(error) = pass(components, pipeline, options, older_than) {
                 let name = pipeline.name.as_str();
                 // Another process is at it: then it is done, and that is all that matters.
                 if error.kind() != Kind::Fenced {
@@ -51,15 +53,23 @@ pub(super) fn keep_small(components: &Components, pipelines: &[Pipeline], option
                 }
             }
         }
+        if end.wait(look_every) {
+            return;
+        }
+        older_than = every;
     }
 }
 
-/// Maintains those of the pipeline's tables that are due.
-fn pass(components: &Components, pipeline: &Pipeline, options: &Options, every: Duration) -> Result<()> {
+/// Maintains those of the pipeline's tables that were maintained longer ago than `older_than`, and tells of each when that was.
+fn pass(components: &Components, pipeline: &Pipeline, options: &Options, older_than: Duration) -> Result<()> {
     let Components { lake, runtime, .. } = components;
     let mut failed = None;
     for spec in tables::of_layer(pipeline, options.layer)? {
-        if components.stop.asked() || !runtime.block_on(due(lake, &spec.path, every))? {
+        let last = runtime.block_on(last(lake, &spec.path))?;
+        metrics::maintained(&pipeline.name, &spec.path, last.unwrap_or(0));
+        let age = last.map_or(0, |last| lake.clock().now() - last);
+        let due = u64::try_from(age).is_ok_and(|age| Duration::from_micros(age) >= older_than);
+        if components.stop.asked() || !due {
             continue;
         }
         let _owner = Lock::take(lake, &pipeline.name, "maintain")?;

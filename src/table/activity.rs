@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::commit::{INFO, read_sized};
 use super::extent::bytes_added;
+use super::foreign::carried;
 use crate::error::{Context, Kind, Result};
 
 /// The key of the CPU time of a step in its commit's own state, in microseconds.
@@ -68,9 +69,12 @@ pub(super) async fn state(log: &LogStoreRef, version: u64) -> Result<Option<Valu
         let Some((actions, _)) = read_sized(log, at).await? else {
             return Ok(None);
         };
-        let state = actions.into_iter().find_map(|action| match action {
-            Action::CommitInfo(mut info) => info.info.remove(INFO),
-            _ => None,
+        let carried = carried(&actions).cloned();
+        let state = carried.or_else(|| {
+            actions.into_iter().find_map(|action| match action {
+                Action::CommitInfo(mut info) => info.info.remove(INFO),
+                _ => None,
+            })
         });
         if let Some(state) = state.filter(|state| state.get(POSITION).is_some()) {
             return Ok(Some(state));

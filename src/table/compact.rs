@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::commit::{Commit, commit};
 use super::extent::Extent;
 use super::failure::Reading;
-use super::foreign::MAINTAIN;
+use super::foreign::{CARRIED, MAINTAIN};
 use super::object::ObjectFile;
 use super::scan::conform;
 use super::swap::tombstone;
@@ -17,50 +17,67 @@ use super::write::{DataFile, Layout};
 use super::{Lake, TableSpec};
 use crate::error::{Context, Error, Kind, Result};
 
-/// Compacts the small ones of `files`, which are those of `version`. In memory is one file of the target size, encoded,
-/// and the row group at hand.
-///
-/// Errors: [`Kind::Damaged`] where rows do not add up, [`Kind::Unavailable`] where it gave way to another commit, nothing
-/// being committed.
-pub(super) async fn compact(
-    lake: &Lake,
-    spec: &TableSpec,
-    target_bytes: i64,
-    version: u64,
-    files: Vec<Add>,
-    metadata: &Metadata,
-) -> Result<()> {
-    let layout = Layout::new(&spec.schema, &spec.partition_by)?;
-    let now_ms = lake.clock().now().div_euclid(1000);
-    let mut actions = Vec::new();
-    for group in groups(spec, target_bytes, files) {
-        let add = merge(lake, spec, &layout, &group, now_ms).await?;
-        let removed = group.into_iter().map(|file| tombstone(file, now_ms, false));
-        actions.extend(removed.map(Action::Remove));
-        actions.push(Action::Add(add));
+/// A compaction of one table.
+pub(super) struct Compaction<'a> {
+    pub(super) lake: &'a Lake,
+    pub(super) spec: &'a TableSpec,
+    /// The table's metadata.
+    pub(super) metadata: &'a Metadata,
+    /// The state of our newest commit, which its own carries on.
+    pub(super) state: Option<Value>,
+}
+
+impl Compaction<'_> {
+    /// Compacts the small ones of `files`, which are those of `version`, into files of about `target_bytes`. In memory is
+    /// one of them, encoded, and the row group at hand. Returns whether nothing was committed between `version` and its
+    /// own commit.
+    ///
+    /// Errors: [`Kind::Damaged`] where rows do not add up, [`Kind::Unavailable`] where it gave way to another commit,
+    /// nothing being committed.
+    pub(super) async fn run(&self, target_bytes: i64, version: u64, files: Vec<Add>) -> Result<bool> {
+        let Self { lake, spec, .. } = self;
+        let layout = Layout::new(&spec.schema, &spec.partition_by)?;
+        let now_ms = lake.clock().now().div_euclid(1000);
+        let mut actions = Vec::new();
+        for group in groups(spec, target_bytes, files) {
+            let add = merge(lake, spec, &layout, &group, now_ms).await?;
+            let removed = group.into_iter().map(|file| tombstone(file, now_ms, false));
+            actions.extend(removed.map(Action::Remove));
+            actions.push(Action::Add(add));
+        }
+        match actions.is_empty() {
+            true => Ok(true),
+            false => Ok(self.commit(version, actions, now_ms).await? == version + 1),
+        }
     }
-    if actions.is_empty() {
-        return Ok(());
+
+    async fn commit(&self, version: u64, mut actions: Vec<Action>, now_ms: i64) -> Result<u64> {
+        let Self {
+            lake,
+            spec,
+            metadata,
+            state,
+        } = self;
+        // The metadata as it is: deltalake lets a compaction that began before this one commit after it, and so double
+        // every row of the files that both took, unless the metadata was touched in between.
+        actions.push(Action::Metadata((*metadata).clone()));
+        let app = format!("{MAINTAIN}{}", spec.path);
+        let request = Commit {
+            table: &spec.path,
+            operation: "OPTIMIZE",
+            actions,
+            txns: vec![(app.clone(), now_ms)],
+            app_prefix: &app,
+            moves_rows_only: true,
+            gives_way: true,
+            metadata: Some(metadata),
+            info: json!({"maintain": "compaction", CARRIED: state}),
+            writer: lake.writer(),
+            timestamp_ms: now_ms,
+        };
+        let log = lake.log_store(&spec.path)?;
+        commit(&log, version, &request, &mut Extent::default()).await
     }
-    // The metadata as it is: deltalake lets a compaction that began before this one commit after it, and so double every
-    // row of the files that both took, unless the metadata was touched in between.
-    actions.push(Action::Metadata(metadata.clone()));
-    let app = format!("{MAINTAIN}{}", spec.path);
-    let request = Commit {
-        table: &spec.path,
-        operation: "OPTIMIZE",
-        actions,
-        txns: vec![(app.clone(), now_ms)],
-        app_prefix: &app,
-        moves_rows_only: true,
-        gives_way: true,
-        metadata: Some(metadata),
-        info: json!({"maintain": "compaction"}),
-        writer: lake.writer(),
-        timestamp_ms: now_ms,
-    };
-    let log = lake.log_store(&spec.path)?;
-    commit(&log, version, &request, &mut Extent::default()).await.map(drop)
 }
 
 /// Writes the rows of `group`, files of one partition, as one file.

@@ -21,6 +21,8 @@ use crate::error::{Context, Error, Kind, Result};
 const APPS: &str = "medallion/";
 /// Compaction moves rows and no position, so it is judged like anybody's.
 pub(super) const MAINTAIN: &str = "medallion/maintain/";
+/// In the state of a compaction's commit: the state of our newest commit before it.
+pub(super) const CARRIED: &str = "state";
 /// After the prefix of a table's app ids: how many rows the table has. Unlike the log's entries it outlives every
 /// cleanup, and unlike the rows it is not undone by a RESTORE.
 pub(super) const ROWS: &str = "rows";
@@ -57,11 +59,12 @@ pub(super) fn lets_go(entry: &[Action]) -> bool {
     is_ours(entry) && entry.iter().any(named)
 }
 
-/// The version of our newest commit, as far as the log still has it.
-pub(super) async fn newest_ours(log: &LogStoreRef, head: u64) -> Result<Option<u64>> {
+/// The version of the newest commit that a restart can go on from, as far as the log still has it: ours, or a compaction
+/// that carries our state on.
+pub(super) async fn newest_stand(log: &LogStoreRef, head: u64) -> Result<Option<u64>> {
     for at in (0..=head).rev() {
         match read_entry(log, at).await? {
-            Some(entry) if is_ours(&entry) => return Ok(Some(at)),
+            Some(entry) if is_ours(&entry) || carried(&entry).is_some() => return Ok(Some(at)),
             Some(_) => {}
             None => return Ok(None),
         }
@@ -202,6 +205,7 @@ pub(super) async fn since_ours(log: &LogStoreRef, table: &DeltaTable) -> Result<
     let mut since = Since { info: None, harm: None };
     let mut lowest: Option<u64> = None;
     let mut others = true;
+    let mut carried_on = None;
     for at in (0..=head).rev() {
         if !others && head - at > INFO_LOOKBACK {
             break;
@@ -215,15 +219,28 @@ pub(super) async fn since_ours(log: &LogStoreRef, table: &DeltaTable) -> Result<
             if entry.iter().any(is_suspect) {
                 lowest = Some(at);
             }
+            carried_on = carried_on.or_else(|| carried(&entry).cloned());
         } else if let Some(info) = take_info(&mut entry) {
             since.info = Some(info);
             break;
         }
     }
+    since.info = since.info.or(carried_on);
     if let Some(first) = lowest {
         since.harm = not_undone(log, table, first, head).await?;
     }
     Ok(since)
+}
+
+/// The state of our newest commit before it, where the commit is a compaction of ours that carries it on: the entries
+/// below may be cleaned.
+pub(super) fn carried(entry: &[Action]) -> Option<&Value> {
+    let compacts = |action: &Action| matches!(action, Action::Txn(txn) if txn.app_id.starts_with(MAINTAIN));
+    let info = entry.iter().find_map(|action| match action {
+        Action::CommitInfo(info) => info.info.get(INFO)?.get(CARRIED),
+        _ => None,
+    })?;
+    (entry.iter().any(compacts) && info.is_object()).then_some(info)
 }
 
 fn is_suspect(action: &Action) -> bool {

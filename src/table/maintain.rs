@@ -15,11 +15,12 @@ use serde::Serialize;
 
 use super::age::Ages;
 use super::commit::last_checkpoint;
-use super::compact::{compact, rows};
-use super::foreign::{miscounted, newest_ours, promised_rows};
+use super::compact::{Compaction, rows};
+use super::foreign::{miscounted, newest_stand, promised_rows, since_ours};
 use super::load::{active_files, load};
 use super::torn::torn;
 use super::{Lake, TableSpec, txns};
+use crate::clock::Micros;
 use crate::error::{Context, Error, Kind, Result};
 
 /// Least age of a removed file before vacuum deletes it: a reader or a replay may still be at it.
@@ -80,7 +81,14 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     if let Some(harm) = miscounted(Some(rows_before), promised) {
         return Err(harm.error(&spec.path));
     }
-    compact(lake, spec, policy.target_bytes, version, before, &metadata)
+    let compaction = Compaction {
+        lake,
+        spec,
+        metadata: &metadata,
+        state: since_ours(&log, &table).await?.info,
+    };
+    let alone = compaction
+        .run(policy.target_bytes, version, before)
         .await
         .map_err(|error| error.context(what()))?;
 
@@ -98,9 +106,12 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let (mut log_files_removed, mut data_files_removed) = (0, 0);
     match &held_back {
         None => {
-            log_files_removed = clean_log(&log, &ages, now_ms, checkpoint_version, policy.log_retention)
-                .await
-                .map_err(|error| error.context(what()))?;
+            // Where another commit came between, the state that the compaction carries on is not the newest.
+            if alone {
+                log_files_removed = clean_log(&log, &ages, now_ms, checkpoint_version, policy.log_retention)
+                    .await
+                    .map_err(|error| error.context(what()))?;
+            }
             // Loaded anew: vacuum reads the log for removed files, and the entries that the cleanup took are read no more.
             data_files_removed = vacuum(loaded().await?, &ages, now_ms, policy.vacuum_age)
                 .await
@@ -122,12 +133,12 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     }))
 }
 
-/// Whether the newest log checkpoint of the table at `path` is older than `every`, or there is none and its log has begun
-/// before that. A table that is not there is not due.
+/// When the table at `path` was maintained last, in UTC microseconds: when its newest log checkpoint was written, or where it
+/// has none its first entry. None where there is no table.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] where the store cannot be asked.
-pub async fn due(lake: &Lake, path: &str, every: Duration) -> Result<bool> {
+pub async fn last(lake: &Lake, path: &str) -> Result<Option<Micros>> {
     let log = lake.log_store(path)?;
     let store = log.object_store(None);
     for file in [
@@ -135,15 +146,12 @@ pub async fn due(lake: &Lake, path: &str, every: Duration) -> Result<bool> {
         commit_uri_from_version(Some(0)),
     ] {
         match store.head(&file).await {
-            Ok(found) => {
-                let age = lake.clock().now().div_euclid(1000) - found.last_modified.timestamp_millis();
-                return Ok(age >= millis(every));
-            }
+            Ok(found) => return Ok(Some(found.last_modified.timestamp_micros())),
             Err(StoreError::NotFound { .. }) => {}
             Err(error) => return Err(error).or_fail(Kind::Unavailable, || format!("looking at the log of {path}")),
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Deletes log entries below the log checkpoint that are older than `retention`. Returns how many.
@@ -162,10 +170,10 @@ async fn clean_log(
     let young = ages
         .first_young(retention)
         .map_or(checkpoint_version, |(version, _)| version);
-    // A restart goes on from the state in our newest commit, which a table at rest under maintenance would lose.
-    let keep = newest_ours(log, checkpoint_version)
+    // A restart goes on from the state in our newest commit, which a table at rest under other tools would lose.
+    let keep = newest_stand(log, checkpoint_version)
         .await?
-        .map_or(young, |ours| ours.min(young));
+        .map_or(young, |stand| stand.min(young));
     let cutoff = now_ms - millis(retention);
     cleanup_expired_logs_for(keep.min(checkpoint_version), log.as_ref(), cutoff, None)
         .await
