@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::{LayerName, Run};
 use super::session::{Session, env};
-use super::show::{measure, show};
+use super::show::{leave, measure, show};
 use super::{output, signals};
 use crate::definition::load_one;
 use crate::definition::memory::Share;
@@ -15,6 +15,7 @@ use crate::definition::{Secret, SourceKind};
 use crate::error::Result;
 use crate::run::wake::Stop;
 use crate::run::{self, Components, Layer, Options};
+use crate::serve::Textfile;
 use crate::source::kafka::in_the_clear;
 
 /// Runs the layers and prints the summary as the last line.
@@ -40,6 +41,7 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         share.fit(&mut pipeline);
         Ok(pipeline)
     }));
+    let textfile = leave(session, exporter.as_ref())?;
     show(session, &components, &pipelines, exporter)?;
     let options = Options {
         layer: command.layer.map(layer),
@@ -47,8 +49,9 @@ pub fn run(session: &Session, command: &Run) -> Result<()> {
         close_windows: command.close_windows,
         adopt: command.apply_from_here,
     };
-    let summaries = run::run(&components, &pipelines, &options)?;
-    output::json(&json!({ "pipelines": summaries }))
+    let summaries = run::run(&components, &pipelines, &options);
+    textfile.into_iter().for_each(Textfile::end);
+    output::json(&json!({ "pipelines": summaries? }))
 }
 
 /// Says once that records, and a password where there is one, travel unencrypted to another host.

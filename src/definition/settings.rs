@@ -58,6 +58,8 @@ pub struct Settings {
     pub memory: u64,
     /// Where metrics are served; none: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where metrics are left for node-exporter: a file `*.prom`, relative to the project; none: nowhere.
+    pub metrics_file: Option<PathBuf>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged, `info` or `medallion=debug,warn`.
@@ -94,6 +96,7 @@ impl Settings {
             durability: Durability::Power,
             memory: memory::DEFAULT,
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            metrics_file: None,
             log_format: LogFormat::Text,
             log: "info".to_owned(),
             store: BTreeMap::new(),
@@ -155,6 +158,7 @@ impl Settings {
                     Some("127.0.0.1:9464, or off".to_owned()),
                 ),
             },
+            "metrics_file" => self.set_metrics_file(value, at, report),
             "memory" => match raw::bytes(value) {
                 Ok(bytes) if bytes >= memory::LEAST => self.memory = bytes,
                 Ok(_) => report.add(
@@ -185,15 +189,31 @@ impl Settings {
             _ => report.add(at, "is no setting", None),
         }
     }
+
+    fn set_metrics_file(&mut self, value: &str, at: &Spot, report: &mut Report) {
+        if value == "off" {
+            self.metrics_file = None;
+        } else if value.ends_with(".prom") && !value.contains("://") {
+            self.metrics_file = Some(PathBuf::from(value));
+        } else {
+            let wanted = "a local file whose name ends in .prom, or off".to_owned();
+            report.add(
+                at,
+                format!("{value:?} is not a file that node-exporter reads"),
+                Some(wanted),
+            );
+        }
+    }
 }
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "lake",
     "checkpoints",
     CHECKPOINT_ROWS,
     "durability",
     "memory",
     "metrics",
+    "metrics_file",
     "log_format",
     "log",
 ];
@@ -327,6 +347,26 @@ mod tests {
             let env = |name: &str| (name == "MEDALLION_MEMORY").then(|| wrong.to_owned());
             let error = load_settings(folder.path(), &env).unwrap_err();
             assert_eq!(error.problems().first().unwrap().key, "MEDALLION_MEMORY", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_metrics_file_is_one_that_node_exporter_reads() {
+        let folder = project("metrics_file = \"/var/lib/node/medallion.prom\"\n");
+        let set = |value: &'static str| {
+            let env = move |name: &str| (name == "MEDALLION_METRICS_FILE").then(|| value.to_owned());
+            load_settings(folder.path(), &env)
+        };
+        let file = load_settings(folder.path(), &|_| None).unwrap().metrics_file;
+        assert_eq!(file.as_deref(), Some(Path::new("/var/lib/node/medallion.prom")));
+        assert_eq!(set("off").unwrap().metrics_file, None);
+        for wrong in ["metrics.txt", "s3://bucket/a.prom", "on"] {
+            let error = set(wrong).unwrap_err();
+            assert_eq!(
+                error.problems().first().unwrap().key,
+                "MEDALLION_METRICS_FILE",
+                "{wrong}"
+            );
         }
     }
 

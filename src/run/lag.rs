@@ -53,6 +53,12 @@ pub(super) fn reaches(at: &Positions, ends: &Positions) -> bool {
         .all(|(partition, end)| at.get(partition).is_some_and(|next| next >= end))
 }
 
+/// How many offsets there are from `at` to `ends`, over all partitions.
+pub(super) fn beyond(at: &Positions, ends: &Positions) -> i64 {
+    let left = |(partition, end): (_, &i64)| (end - at.get(partition).copied().unwrap_or(0)).max(0);
+    ends.iter().map(left).sum()
+}
+
 /// Tells of the partitions and of the lag, about once a second.
 #[derive(Debug, Default)]
 pub(super) struct Teller {

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::Lock;
 use super::account::{Account, Step};
-use super::bronze::no_upstream;
 use super::driver::{Components, Options};
 use super::gold::GoldLayer;
 use super::mirror::Mirror;
 use super::silver::SilverLayer;
 use super::tell;
+use super::upstream::no_upstream;
 use crate::definition::Pipeline;
 use crate::error::Result;
 use crate::layer::silver::Fates;

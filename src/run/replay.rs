@@ -42,7 +42,7 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let _silver = Lock::take(lake, name, "silver")?;
     let _gold = Lock::take(lake, name, "gold")?;
     let reader = Reader::open_trusted(lake, &names::bronze_path(name), bronze::schema(), "seq", None).await?;
-    let reader = reader.ok_or_else(|| super::bronze::no_upstream("silver", "bronze", name))?;
+    let reader = reader.ok_or_else(|| super::upstream::no_upstream("silver", "bronze", name))?;
     let head = reader.txn(&names::bronze_seq(name)).unwrap_or(0);
 
     let mut plan = silver::Plan::compile(&pipeline.silver)?;
@@ -88,7 +88,7 @@ pub async fn silver(lake: &Lake, project: &Path, pipeline: &Pipeline, progress: 
     let info = json!({
         "position": head,
         "from": 0,
-        "fates": fates,
+        totals::OF_STEP: fates,
         totals::KEY: fates,
         "watermarks": watermarks,
         "watermark": state.watermarks.value().map(rfc3339),
@@ -122,7 +122,7 @@ async fn gold_table(
     let schema = silver_schema(&pipeline.silver)?;
     let plan = gold::Plan::compile(definition, &pipeline.silver.event_time, &schema)?;
     let reader = Reader::open_trusted(lake, &names::silver_path(name), schema, tables::SEQ, None).await?;
-    let reader = reader.ok_or_else(|| super::bronze::no_upstream("gold", "silver", name))?;
+    let reader = reader.ok_or_else(|| super::upstream::no_upstream("gold", "silver", name))?;
     if reader.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str()) {
         return Err(Error::new(
             Kind::Definition,

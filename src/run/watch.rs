@@ -29,6 +29,18 @@ pub struct RunEnd {
 }
 
 impl RunEnd {
+    /// Waits until the run is over, for `limit` at most. Whether it is.
+    pub fn wait(&self, limit: Duration) -> bool {
+        if !self.is_over() {
+            self.bell.wait(0, limit);
+        }
+        self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
     /// The run is over.
     pub fn tell(&self) {
         self.over.store(true, Ordering::SeqCst);
@@ -40,8 +52,7 @@ impl RunEnd {
 pub fn watch(pipelines: &[Pipeline], reload: Option<&Reload>, health: &Health, end: &RunEnd) {
     let mut declared: Vec<_> = pipelines.iter().map(Declared::new).collect();
     let mut read = Instant::now();
-    while !end.over.load(Ordering::SeqCst) {
-        end.bell.wait(0, LOOK_EVERY);
+    while !end.wait(LOOK_EVERY) {
         health.look(STALLED_AFTER);
         if let Some(reload) = reload
             && read.elapsed() >= READ_EVERY

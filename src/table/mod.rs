@@ -11,6 +11,7 @@ mod activity;
 mod age;
 mod commit;
 pub mod durable;
+mod entries;
 mod extent;
 #[cfg(debug_assertions)]
 mod failing;
@@ -34,6 +35,7 @@ mod txns;
 mod write;
 
 pub use activity::Activity;
+pub use entries::{Entries, Entry};
 pub use extent::Extent;
 pub use lake::Lake;
 pub use opened::{Append, Stored, Table};
