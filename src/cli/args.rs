@@ -99,7 +99,8 @@ pub enum Command {
     /// Ask the tables in SQL, read-only
     #[command(after_help = "Example:\n  medallion query \
         \"select * from view_log.views_per_minute order by minute_timestamp desc limit 5\"\n\n\
-        Tables: PIPELINE.bronze, PIPELINE.silver, PIPELINE.rejects, PIPELINE.GOLD_TABLE, PIPELINE.late_GOLD_TABLE\n\n\
+        Tables: PIPELINE.bronze, PIPELINE.silver, PIPELINE.rejects, PIPELINE.GOLD_TABLE, PIPELINE.late_GOLD_TABLE,\n\
+        PIPELINE.events\n\n\
         A query reads these tables and nothing else, and writes nothing, not even to a temporary file. It ends after\n\
         --timeout seconds, when its sorts, joins and aggregates need more than --memory-mib, or when the process holds\n\
         twice that.")]

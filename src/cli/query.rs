@@ -21,7 +21,7 @@ const STACK: usize = 32 << 20;
 const MIB: u64 = 1 << 20;
 
 const TABLES: &str =
-    "tables are PIPELINE.bronze, .silver, .rejects, .GOLD_TABLE and .late_GOLD_TABLE, once they have run";
+    "tables are PIPELINE.bronze, .silver, .rejects, .GOLD_TABLE, .late_GOLD_TABLE and .events, once they have run";
 const NARROWER: &str = "ask for fewer rows or groups, or raise --memory-mib";
 
 /// Runs the query and prints its rows.
@@ -44,6 +44,9 @@ pub fn query(session: &Session, command: &Query) -> Result<()> {
         for gold in &pipeline.gold {
             add(gold.name.clone(), names::gold_path(name, &gold.name));
             add(format!("late_{}", gold.name), names::late_path(name, &gold.name));
+        }
+        if pipeline.gold.iter().all(|gold| gold.name != "events") {
+            add("events".to_owned(), names::events_path(name));
         }
     }
     let question = Question {

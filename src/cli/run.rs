@@ -10,7 +10,7 @@ use serde_json::json;
 use super::args::{LayerName, Run};
 use super::output;
 use super::session::{Session, env};
-use super::show::{measure, show};
+use super::show::{leave, measure, show};
 use super::signals::{self, First};
 use crate::definition::load_one;
 use crate::definition::memory::Share;
@@ -19,6 +19,7 @@ use crate::definition::{Secret, SourceKind};
 use crate::error::{Error, Kind, Result};
 use crate::run::wake::Stop;
 use crate::run::{self, Components, Layer, Options};
+use crate::serve::Textfile;
 use crate::source::kafka::in_the_clear;
 
 /// Runs the layers and prints the summary as the last line. The code is that of a signal where a one-shot run was ended by one
@@ -46,6 +47,7 @@ pub fn run(session: &Session, command: &Run) -> Result<ExitCode> {
         share.fit(&mut pipeline);
         Ok(pipeline)
     }));
+    let textfile = leave(session, exporter.as_ref())?;
     show(session, &components, &pipelines, exporter)?;
     let options = Options {
         layer: command.layer.map(layer),
@@ -54,6 +56,7 @@ pub fn run(session: &Session, command: &Run) -> Result<ExitCode> {
         adopt: command.apply_from_here,
     };
     let ended = run::run(&components, &pipelines, &options);
+    textfile.into_iter().for_each(Textfile::end);
     if let Err(error) = &ended {
         linger(session, command, error, &signal);
     }

@@ -64,6 +64,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// How long they are served on after a failure that a restart does not mend.
     pub linger: Duration,
+    /// Where metrics are left for node-exporter: a file `*.prom`, relative to the project; none: nowhere.
+    pub metrics_file: Option<PathBuf>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged, `info` or `medallion=debug,warn`.
@@ -102,6 +104,7 @@ impl Settings {
             maintain: Maintenance::default(),
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
             linger: Duration::from_secs(30),
+            metrics_file: None,
             log_format: LogFormat::Text,
             log: "info".to_owned(),
             store: BTreeMap::new(),
@@ -167,6 +170,7 @@ impl Settings {
                 Ok(linger) => self.linger = linger,
                 Err(why) => report.add(at, why, Some("30s, or 0s".to_owned())),
             },
+            "metrics_file" => self.set_metrics_file(value, at, report),
             "memory" => match raw::bytes(value) {
                 Ok(bytes) if bytes >= memory::LEAST => self.memory = bytes,
                 Ok(_) => report.add(
@@ -197,9 +201,24 @@ impl Settings {
             _ => report.add(at, "is no setting", None),
         }
     }
+
+    fn set_metrics_file(&mut self, value: &str, at: &Spot, report: &mut Report) {
+        if value == "off" {
+            self.metrics_file = None;
+        } else if value.ends_with(".prom") && !value.contains("://") {
+            self.metrics_file = Some(PathBuf::from(value));
+        } else {
+            let wanted = "a local file whose name ends in .prom, or off".to_owned();
+            report.add(
+                at,
+                format!("{value:?} is not a file that node-exporter reads"),
+                Some(wanted),
+            );
+        }
+    }
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "lake",
     "checkpoints",
     CHECKPOINT_ROWS,
@@ -207,6 +226,7 @@ const KEYS: [&str; 9] = [
     "memory",
     "metrics",
     "linger",
+    "metrics_file",
     "log_format",
     "log",
 ];
@@ -380,6 +400,26 @@ mod tests {
             (5, "maintain.keeps"),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_metrics_file_is_one_that_node_exporter_reads() {
+        let folder = project("metrics_file = \"/var/lib/node/medallion.prom\"\n");
+        let set = |value: &'static str| {
+            let env = move |name: &str| (name == "MEDALLION_METRICS_FILE").then(|| value.to_owned());
+            load_settings(folder.path(), &env)
+        };
+        let file = load_settings(folder.path(), &|_| None).unwrap().metrics_file;
+        assert_eq!(file.as_deref(), Some(Path::new("/var/lib/node/medallion.prom")));
+        assert_eq!(set("off").unwrap().metrics_file, None);
+        for wrong in ["metrics.txt", "s3://bucket/a.prom", "on"] {
+            let error = set(wrong).unwrap_err();
+            assert_eq!(
+                error.problems().first().unwrap().key,
+                "MEDALLION_METRICS_FILE",
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

@@ -22,14 +22,18 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Takes in from now on what this process measures.
+    /// Takes in from now on what this process measures. Where it leaves a file of it, `textfile` is that file's name, which
+    /// every sample has as a label then: node-exporter knows files apart by nothing else.
     ///
     /// # Errors
     /// [`Kind::Bug`] where that was done before.
-    pub fn install() -> Result<Self> {
-        let builder = PrometheusBuilder::new()
+    pub fn install(textfile: Option<&str>) -> Result<Self> {
+        let mut builder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
             .or_fail(Kind::Bug, || "the metrics' buckets")?;
+        if let Some(name) = textfile {
+            builder = builder.add_global_label("textfile", name);
+        }
         let handle = builder
             .install_recorder()
             .or_fail(Kind::Bug, || "installing the metrics")?;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::driver::Components;
+use super::names;
 use crate::clock::CpuMark;
 use crate::metrics::{self, StepDone, TableSize};
 use crate::table::Table;
@@ -48,6 +49,12 @@ impl Phases {
     pub(super) fn end(&mut self, name: &'static str) {
         self.parts.push((name, self.since.elapsed().as_secs_f64()));
         self.since = Instant::now();
+    }
+
+    /// How long a part took that has ended, in microseconds.
+    pub(super) fn micros(&self, name: &str) -> Option<u64> {
+        let (_, seconds) = self.parts.iter().find(|(part, _)| *part == name)?;
+        Some((seconds * 1e6) as u64)
     }
 }
 
@@ -120,17 +127,11 @@ pub(super) fn sizes<'a>(pipeline: &str, tables: impl IntoIterator<Item = &'a Tab
         let extent = table.extent();
         metrics::table_size(&TableSize {
             pipeline,
-            table: within(pipeline, &table.spec().path),
+            table: names::dataset(pipeline, &table.spec().path),
             rows: table.rows(),
             files: extent.files,
             bytes: extent.bytes,
             log_bytes: extent.log_bytes,
         });
     }
-}
-
-/// A table's path within its pipeline: `bronze`, `gold/views_per_minute`.
-fn within<'a>(pipeline: &str, path: &'a str) -> &'a str {
-    let rest = path.strip_prefix(pipeline).and_then(|rest| rest.strip_prefix('/'));
-    rest.unwrap_or(path)
 }

@@ -7,14 +7,15 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::account::Phases;
-use super::lag::{Abreast, at_ends, reaches};
+use super::lag::{Abreast, at_ends, beyond, reaches};
 use super::newest::{note_last_records, stamps_before};
+use super::progress::{self, Progress};
 use super::stall::{Anew, Stall, Watch};
 use super::{names, tables};
 use crate::checkpoint::TablePosition;
 use crate::clock::{Clock, Micros, rfc3339};
 use crate::definition::CommitPolicy;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::layer::bronze::{BronzeBuilder, Reason, Tick};
 use crate::source::{POLL_BYTES, PartitionId, Positions, Source};
 use crate::table::{Append, Lake, Table};
@@ -70,6 +71,8 @@ pub struct BronzeLayer {
     watch: Option<Watch>,
     stalls: Vec<Stall>,
     abreast: Abreast,
+    /// How long the newest commit took, in microseconds.
+    commit_us: Option<u64>,
 }
 
 /// What one commit brought.
@@ -148,6 +151,7 @@ impl BronzeLayer {
             watch: None,
             stalls: Vec::new(),
             abreast: Abreast::default(),
+            commit_us: None,
             clock,
         };
         layer.tick(Reason::Start, 0);
@@ -282,6 +286,10 @@ impl BronzeLayer {
             }
         }
         note_last_records(&batch, self.source.topic_id().as_ref(), &mut self.last_records);
+        phases.end("compute");
+        let told_ends = self.source.told_ends().filter(|ends| !ends.is_empty());
+        let backlog = told_ends.map(|ends| beyond(&reached, &ends));
+        let progress = Progress::of(batch.num_rows() as u64, backlog, &phases, self.commit_us);
         let stamps: BTreeMap<String, Micros> = self.last_stamp.iter().map(|(id, at)| (id.to_string(), *at)).collect();
         let info = json!({
             "stamps": stamps,
@@ -291,6 +299,7 @@ impl BronzeLayer {
             "bytes": bytes,
             "offsets": moved,
             "idle": self.idle.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            progress::KEY: progress,
         });
         let append = Append {
             rows: Some(&batch),
@@ -298,9 +307,9 @@ impl BronzeLayer {
             info,
         };
         let written = self.table.written();
-        phases.end("compute");
         self.runtime.block_on(self.table.append(append))?;
         phases.end("commit");
+        self.commit_us = phases.micros("commit");
         self.abreast.committed();
         #[cfg(debug_assertions)]
         crate::failpoint::hit("B5");
@@ -485,13 +494,4 @@ impl BronzeLayer {
 
 fn micros(duration: Duration) -> Micros {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// The error for a layer that could not be opened because its upstream is not there yet in a one-shot run.
-pub fn no_upstream(layer: &str, upstream: &str, pipeline: &str) -> Error {
-    Error::new(
-        Kind::Unavailable,
-        format!("{layer} of {pipeline} has nothing to read: there is no {upstream} table yet"),
-    )
-    .with_next(format!("run `medallion run {upstream} -p {pipeline}` first"))
 }

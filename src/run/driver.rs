@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::bronze_loop::BronzeLoop;
+use super::events::Events;
 use super::health::Health;
 use super::history::History;
 use super::layers::{GoldLoop, LayerLoop, SilverLoop, Tally, Turn};
@@ -162,6 +163,7 @@ fn run_pipeline(components: &Components, pipeline: &Pipeline, options: &Options)
     bronze_end.done.store(!wanted(Layer::Bronze), Ordering::SeqCst);
     silver_end.done.store(!wanted(Layer::Silver), Ordering::SeqCst);
     std::thread::scope(|scope| {
+        let events = Events::begin(scope, components, pipeline, options.layer);
         let mut running = Vec::new();
         if wanted(Layer::Bronze) {
             let layer = BronzeLoop::new(components, pipeline, options);
@@ -182,6 +184,7 @@ fn run_pipeline(components: &Components, pipeline: &Pipeline, options: &Options)
             }));
         }
         let ended: Vec<_> = running.into_iter().map(|thread| threads::ended(thread, stop)).collect();
+        events.end();
         let (ends, layers): (Vec<_>, Vec<_>) = ended.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
         Ok(Summary {
             pipeline: pipeline.name.clone(),

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::account::Phases;
 use super::keep::ever;
 use super::lineage::{self, Witness};
+use super::progress::{self, Progress};
 use super::silver::{bytes_of, rows_from};
 use super::{chunks, names, tables};
 use crate::checkpoint::TablePosition;
@@ -54,6 +55,8 @@ pub struct GoldLayer {
     late_position: i64,
     /// The newest silver row that was folded.
     witness: Option<Witness>,
+    /// How long the newest commits took, in microseconds.
+    commit_us: Option<u64>,
 }
 
 impl GoldLayer {
@@ -120,6 +123,7 @@ impl GoldLayer {
             position,
             late_position,
             witness,
+            commit_us: None,
         }))
     }
 
@@ -230,8 +234,14 @@ impl GoldLayer {
         crate::failpoint::hit("G1");
         done.phases.end("compute");
         let written = self.written();
-        self.commit(&late, closed.as_ref(), &done, watermark).await?;
+        let progress = Progress {
+            state_rows: Some(self.state.rows() as u64),
+            state_bytes: Some(self.state.bytes() as u64),
+            ..Progress::of(rows.num_rows() as u64, Some(head - to), &done.phases, self.commit_us)
+        };
+        self.commit(&late, closed.as_ref(), &done, watermark, progress).await?;
         done.phases.end("commit");
+        self.commit_us = done.phases.micros("commit");
         done.bytes = [done.bytes[0], self.written() - written];
         #[cfg(debug_assertions)]
         crate::failpoint::hit("G4");
@@ -255,8 +265,10 @@ impl GoldLayer {
         closed: Option<&RecordBatch>,
         done: &Done,
         watermark: Option<i64>,
+        mut progress: Progress,
     ) -> Result<()> {
         let to = done.position;
+        let written = self.late.written();
         let position_app = names::gold_position(&self.pipeline, &self.table);
         let fresh = rows_from(late, tables::SEQ, self.late_position)?;
         if fresh.num_rows() > 0 {
@@ -274,6 +286,7 @@ impl GoldLayer {
             // A step without late rows must notice, too, what others do to them.
             self.late.watch().await?;
         }
+        progress.beside_bytes = self.late.written() - written;
         let mut txns = vec![(position_app, to)];
         if self.state.closed > i64::MIN {
             txns.push((names::gold_closed(&self.pipeline, &self.table), self.state.closed));
@@ -291,6 +304,7 @@ impl GoldLayer {
                     "open_windows": self.state.open_windows(),
                     "watermark": watermark.map(rfc3339),
                     lineage::KEY: self.witness,
+                    progress::KEY: progress,
                 }),
             })
             .await?;

@@ -56,6 +56,12 @@ pub(super) fn at_ends(at: &Positions, told: Option<&Positions>) -> bool {
     told.is_none_or(is_at_end)
 }
 
+/// How many offsets there are from `at` to `ends`, over all partitions.
+pub(super) fn beyond(at: &Positions, ends: &Positions) -> i64 {
+    let left = |(partition, end): (_, &i64)| (end - at.get(partition).copied().unwrap_or(0)).max(0);
+    ends.iter().map(left).sum()
+}
+
 /// Tells of the partitions and of the lag, about once a second.
 #[derive(Debug, Default)]
 pub(super) struct Teller {

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::Lock;
 use super::account::{Account, Step};
-use super::bronze::no_upstream;
 use super::driver::{Components, Options};
 use super::gold::GoldLayer;
 use super::health::Trouble;
@@ -14,6 +13,7 @@ use super::keep::Looked;
 use super::mirror::Mirror;
 use super::silver::SilverLayer;
 use super::tell;
+use super::upstream::no_upstream;
 use crate::definition::Pipeline;
 use crate::error::Result;
 use crate::layer::silver::Fates;

@@ -9,6 +9,7 @@
 //! | silver | `medallion/<pipeline>/silver/begun` | bronze seq at which silver began, where that is not 0 |
 //! | gold, late | `medallion/<pipeline>/gold/<table>/position` | next bronze seq folded into the windows |
 //! | gold | `medallion/<pipeline>/gold/<table>/closed` | end of the last closed window, microseconds |
+//! | events | `medallion/<pipeline>/events/<dataset>/next` | next Delta version of that table to tell of |
 //! | every table | the prefix of its app ids and `rows` | rows in the table; put there by the table room |
 //! | every table | the prefix and `first`, `before`, `gone` | what was let go: rows below this seq, all older than this, so many |
 
@@ -80,6 +81,16 @@ pub fn gold_closed(pipeline: &str, table: &str) -> String {
     format!("{}closed", gold_prefix(pipeline, table))
 }
 
+/// Prefix of the app ids that only those who write the events of a pipeline use.
+pub fn events_prefix(pipeline: &str) -> String {
+    format!("medallion/{pipeline}/events/")
+}
+
+/// App id of the next version of a table to tell of; `dataset` is its path within the pipeline: `gold/<table>`.
+pub fn events_next(pipeline: &str, dataset: &str) -> String {
+    format!("{}{dataset}/next", events_prefix(pipeline))
+}
+
 /// Path of the bronze table in the lake.
 pub fn bronze_path(pipeline: &str) -> String {
     format!("{pipeline}/bronze")
@@ -103,6 +114,17 @@ pub fn gold_path(pipeline: &str, table: &str) -> String {
 /// Path of a gold table's late rows in the lake.
 pub fn late_path(pipeline: &str, table: &str) -> String {
     format!("{pipeline}/late/{table}")
+}
+
+/// Path of the table of events in the lake.
+pub fn events_path(pipeline: &str) -> String {
+    format!("{pipeline}/events")
+}
+
+/// A table's path within its pipeline: `bronze`, `gold/<table>`.
+pub fn dataset<'a>(pipeline: &str, path: &'a str) -> &'a str {
+    let rest = path.strip_prefix(pipeline).and_then(|rest| rest.strip_prefix('/'));
+    rest.unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub async fn silver(
     let _silver = Lock::take(lake, name, "silver")?;
     let _gold = Lock::take(lake, name, "gold")?;
     let reader = Reader::open_trusted(lake, &names::bronze_path(name), bronze::schema(), "seq", None).await?;
-    let reader = reader.ok_or_else(|| super::bronze::no_upstream("silver", "bronze", name))?;
+    let reader = reader.ok_or_else(|| super::upstream::no_upstream("silver", "bronze", name))?;
     let head = reader.txn(&names::bronze_seq(name)).unwrap_or(0);
     let begun = reader.first();
     require_all(&reader, &names::bronze_path(name), extent)?;
@@ -113,7 +113,7 @@ async fn swap_silver(
 ) -> Result<[Replayed; 2]> {
     let watermarks = serde_json::to_value(&state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
     let mut txns = vec![(names::silver_position(pipeline), head)];
-    let rejected = swap(rejects, txns.clone(), json!({"position": head, "fates": fates}), head).await?;
+    let rejected = swap(rejects, txns.clone(), json!({"position": head, totals::OF_STEP: fates}), head).await?;
     if let Some(watermark) = state.watermarks.value() {
         txns.push((names::silver_watermark(pipeline), watermark));
     }
@@ -121,7 +121,7 @@ async fn swap_silver(
     let info = json!({
         "position": head,
         "from": begun,
-        "fates": fates,
+        totals::OF_STEP: fates,
         totals::KEY: fates,
         "watermarks": watermarks,
         "watermark": state.watermarks.value().map(rfc3339),
@@ -154,7 +154,7 @@ async fn gold_table(
     let schema = silver_schema(&pipeline.silver)?;
     let plan = gold::Plan::compile(definition, &pipeline.silver.event_time, &schema)?;
     let reader = Reader::open_trusted(lake, &names::silver_path(name), schema, tables::SEQ, None).await?;
-    let reader = reader.ok_or_else(|| super::bronze::no_upstream("gold", "silver", name))?;
+    let reader = reader.ok_or_else(|| super::upstream::no_upstream("gold", "silver", name))?;
     if reader.stored().fingerprint.as_deref() != Some(pipeline.silver.fingerprint.as_str()) {
         return Err(Error::new(
             Kind::Definition,

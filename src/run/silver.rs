@@ -11,6 +11,7 @@ use serde_json::json;
 use super::account::Phases;
 use super::keep::ever;
 use super::lineage::{self, Witness};
+use super::progress::{self, Progress};
 use super::references::References;
 use super::restore::{Keeper, Tables};
 use super::{names, tables, totals};
@@ -59,6 +60,8 @@ pub struct SilverLayer {
     keeper: Keeper,
     /// What became of all records below the position.
     totals: Fates,
+    /// How long the newest commits took, in microseconds.
+    commit_us: Option<u64>,
 }
 
 impl SilverLayer {
@@ -117,6 +120,7 @@ impl SilverLayer {
         let totals = totals::at(lake, name, &silver, &bronze, position).await?;
         let mut layer = Self {
             totals,
+            commit_us: None,
             pipeline: name.clone(),
             plan,
             state,
@@ -251,8 +255,14 @@ impl SilverLayer {
         crate::failpoint::hit("S2");
         phases.end("compute");
         let written = self.written();
-        self.commit(&step, to, bytes, witness).await?;
+        let progress = Progress {
+            state_rows: Some(self.state.dedupe.len() as u64),
+            state_bytes: Some(self.state.dedupe.bytes() as u64),
+            ..Progress::of(rows.num_rows() as u64, Some(head - to), &phases, self.commit_us)
+        };
+        self.commit(&step, to, bytes, witness, progress).await?;
         phases.end("commit");
+        self.commit_us = phases.micros("commit");
         #[cfg(debug_assertions)]
         crate::failpoint::hit("S5");
         let done = Done {
@@ -293,8 +303,16 @@ impl SilverLayer {
     }
 
     /// Rejects first, then silver: each takes only rows at or above its own position, so either may be ahead.
-    async fn commit(&mut self, step: &Step, to: i64, bytes: u64, witness: Option<Witness>) -> Result<()> {
+    async fn commit(
+        &mut self,
+        step: &Step,
+        to: i64,
+        bytes: u64,
+        witness: Option<Witness>,
+        mut progress: Progress,
+    ) -> Result<()> {
         let app = names::silver_position(&self.pipeline);
+        let written = self.rejects.written();
         let rejects = rows_from(&step.rejects, "seq", self.rejects_position)?;
         if rejects.num_rows() > 0 {
             self.rejects
@@ -322,6 +340,7 @@ impl SilverLayer {
             serde_json::to_value(&self.state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
         let mut totals = self.totals.clone();
         totals.add(&step.fates);
+        progress.beside_bytes = self.rejects.written() - written;
         self.silver
             .append(Append {
                 rows: Some(&step.silver),
@@ -330,11 +349,12 @@ impl SilverLayer {
                     "position": to,
                     "from": self.position,
                     "bytes": bytes,
-                    "fates": step.fates,
+                    totals::OF_STEP: step.fates,
                     totals::KEY: totals,
                     "watermarks": watermarks,
                     "watermark": self.state.watermarks.value().map(rfc3339),
                     lineage::KEY: witness,
+                    progress::KEY: progress,
                 }),
             })
             .await?;

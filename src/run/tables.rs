@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Layer, names};
+use super::{Layer, events, names};
 use crate::definition::{Gold, Pipeline, Silver, changes, describe_gold, describe_silver};
 use crate::error::{Error, Kind, Result};
 use crate::layer::{bronze, gold, silver};
@@ -27,6 +27,19 @@ pub fn bronze(pipeline: &str) -> TableSpec {
         definition: Vec::new(),
         generation: String::new(),
         upstream: String::new(),
+    }
+}
+
+/// What was done to the tables, by day.
+pub fn events(pipeline: &str) -> TableSpec {
+    TableSpec {
+        path: names::events_path(pipeline),
+        comment: format!("What was done to the tables of {pipeline}, a row per commit, as their logs tell it"),
+        schema: events::schema(),
+        partition_by: vec![events::DATE.to_owned()],
+        seq_column: None,
+        app_prefix: names::events_prefix(pipeline),
+        ..bronze(pipeline)
     }
 }
 
@@ -184,5 +197,6 @@ pub fn of_layer(pipeline: &Pipeline, layer: Option<Layer>) -> Result<Vec<TableSp
             specs.extend([gold_table, late]);
         }
     }
+    specs.push(events(&pipeline.name));
     Ok(specs)
 }

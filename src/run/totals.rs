@@ -13,6 +13,8 @@ use crate::table::{Lake, Reader, Table};
 
 /// The key of the totals in the state of a silver commit.
 pub(super) const KEY: &str = "totals";
+/// The key of what became of the records of the step alone.
+pub(super) const OF_STEP: &str = "fates";
 
 /// The totals at `position`: from silver's newest commit, or where that has none (another release wrote it, or it took in
 /// a definition), counted anew in the tables, without what the rules said and without bronze rows and rejects that were

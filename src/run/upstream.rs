@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use super::lag::beyond;
 use super::{bronze, open};
 use crate::definition::Pipeline;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::source::Loss;
 use crate::table::Lake;
 
@@ -27,9 +28,15 @@ pub async fn of(lake: &Lake, project: &Path, pipeline: &Pipeline) -> Result<Opti
     let losses = open::losses(pipeline, project, &table)?;
     let positions = bronze::positions(&table, &pipeline.name);
     let ends = open::fresh_source(pipeline, project)?.ends()?;
-    let behind = ends
-        .iter()
-        .map(|(partition, end)| end - positions.get(partition).copied().unwrap_or(0));
-    let waiting = behind.map(|offsets| offsets.max(0)).sum();
+    let waiting = beyond(&positions, &ends);
     Ok(Some(Upstream { waiting, losses }))
+}
+
+/// The error for a layer that could not be opened because its upstream is not there yet in a one-shot run.
+pub fn no_upstream(layer: &str, upstream: &str, pipeline: &str) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        format!("{layer} of {pipeline} has nothing to read: there is no {upstream} table yet"),
+    )
+    .with_next(format!("run `medallion run {upstream} -p {pipeline}` first"))
 }

@@ -29,18 +29,22 @@ pub struct RunEnd {
 }
 
 impl RunEnd {
+    /// Waits until the run is over, for `limit` at most. Whether it is.
+    pub fn wait(&self, limit: Duration) -> bool {
+        if !self.is_over() {
+            self.bell.wait(0, limit);
+        }
+        self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
     /// The run is over.
     pub fn tell(&self) {
         self.over.store(true, Ordering::SeqCst);
         self.bell.ring();
-    }
-
-    /// Waits for it, for `limit` at most. Returns whether the run is over.
-    pub fn wait(&self, limit: Duration) -> bool {
-        if !self.over.load(Ordering::SeqCst) {
-            self.bell.wait(0, limit);
-        }
-        self.over.load(Ordering::SeqCst)
     }
 }
 

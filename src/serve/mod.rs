@@ -1,9 +1,11 @@
-//! What a run shows over HTTP while it lasts: metrics to Prometheus, and its health to whoever watches over processes.
+//! What a run shows over HTTP while it lasts: metrics to Prometheus, and its health to whoever watches over processes; and
+//! what it leaves of its metrics in a file.
 //!
 //! Nothing can be changed from here, and nothing is shown that is not in the log or the tables.
 
 mod health;
 mod page;
+mod textfile;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -25,6 +27,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(5);
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub use page::Subject;
+pub use textfile::Textfile;
 
 /// What is shown.
 #[derive(Clone)]

@@ -25,6 +25,8 @@ const PUT_ATTEMPTS_MAX: u32 = 5;
 /// The key of our own state in a commit's `commitInfo`.
 pub(super) const INFO: &str = "medallion";
 const COMMIT_ID: &str = "txnId";
+/// The key of who committed.
+pub(super) const WRITER: &str = "medallionWriter";
 
 /// One commit to be made.
 pub(super) struct Commit<'a> {
@@ -78,7 +80,7 @@ impl Commit<'_> {
             engine_info: Some(concat!("medallion/", env!("CARGO_PKG_VERSION")).to_owned()),
             info: [
                 (COMMIT_ID.to_owned(), Value::from(id.to_string())),
-                ("medallionWriter".to_owned(), Value::from(self.writer)),
+                (WRITER.to_owned(), Value::from(self.writer)),
                 (INFO.to_owned(), self.info.clone()),
             ]
             .into(),

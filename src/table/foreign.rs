@@ -11,7 +11,7 @@ use deltalake::kernel::{Action, Add, Metadata, Protocol, StructField};
 use deltalake::logstore::LogStoreRef;
 use serde_json::Value;
 
-use super::commit::{INFO, read_entry};
+use super::commit::{INFO, WRITER, read_entry};
 use super::keep::OPERATION as LET_GO;
 use super::load::{active_files, load_at};
 use crate::clock::rfc3339;
@@ -81,7 +81,7 @@ pub(super) fn author(entry: &[Action]) -> String {
     let Some(info) = info else {
         return "an unknown writer".to_owned();
     };
-    let writer = info.info.get("medallionWriter").and_then(Value::as_str);
+    let writer = info.info.get(WRITER).and_then(Value::as_str);
     let who = writer.or(info.engine_info.as_deref()).unwrap_or("an unknown writer");
     let operation = info.operation.as_deref().unwrap_or("no operation named");
     match info.timestamp {

@@ -12,6 +12,7 @@ mod age;
 mod commit;
 mod compact;
 pub mod durable;
+mod entries;
 mod extent;
 #[cfg(debug_assertions)]
 mod failing;
@@ -37,6 +38,7 @@ mod txns;
 mod write;
 
 pub use activity::Activity;
+pub use entries::{Entries, Entry};
 pub use extent::Extent;
 pub use keep::{LetGo, Old};
 pub use lake::Lake;

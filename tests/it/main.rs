@@ -22,6 +22,7 @@ mod source_real_kafka;
 mod state_properties;
 mod status_page;
 mod support;
+mod textfile;
 mod tidy;
 
 /// Counts what each thread holds, for the tests that ask.

@@ -114,7 +114,7 @@ fn under_power_every_commit_is_written_synced_and_linked_in_this_order() {
     let (folder, trace) = (folder(&project), Trace(&calls));
     let commits = commits(&folder.join("data/lake"));
     let tables: BTreeSet<_> = commits.iter().map(|commit| commit.entry.parent().unwrap()).collect();
-    assert_eq!(tables.len(), 5, "{tables:?}");
+    assert_eq!(tables.len(), 6, "{tables:?}");
     let (mut files, mut directories) = (0, 0);
     for Commit { entry, data } in &commits {
         let link = trace.named(&folder, entry);

@@ -155,7 +155,7 @@ fn maintain_reports_each_table_and_leaves_the_audit_content() {
     let before = rows(&project.lake());
     let said = done(project.path(), &["maintain", "-p", PIPELINE, "--output", "json"]);
     let reports: serde_json::Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!(reports.as_array().unwrap().len(), 5, "{reports}");
+    assert_eq!(reports.as_array().unwrap().len(), 6, "{reports}");
     done(project.path(), &["audit", "-p", PIPELINE]);
     assert_same(&rows(&project.lake()), &before, "after `maintain`");
 }

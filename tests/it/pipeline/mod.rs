@@ -1,6 +1,7 @@
 //! The whole pipeline, from files to gold, in memory or on disk; no broker.
 
 mod command_line;
+mod events;
 mod fencing;
 mod handing_on;
 mod kills;

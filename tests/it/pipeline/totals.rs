@@ -7,7 +7,7 @@ use medallion::run::silver::SilverLayer;
 use medallion::table::Lake;
 
 use crate::support::project::{Project, block, memory_lake};
-use crate::support::rows::select;
+use crate::support::rows;
 
 const SILVER: &str = "layers/view_log/silver.toml";
 
@@ -19,10 +19,7 @@ fn open(project: &Project, lake: &Lake, adopt: bool) -> SilverLayer {
 
 /// The number that a query finds.
 fn number(lake: &Lake, sql: &str) -> u64 {
-    let found = select(lake, sql);
-    let last = found.lines().last().unwrap();
-    let digits: String = last.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap()
+    u64::try_from(rows::number(lake, sql)).unwrap()
 }
 
 /// Asserts that the totals of an opened silver are the rows of the tables.

@@ -42,7 +42,7 @@ pub fn rows(lake: &Lake) -> BTreeMap<&'static str, String> {
     queries.map(|(table, sql)| (table, select(lake, sql))).into()
 }
 
-/// The rows of one query over `bronze`, `silver`, `rejects`, `gold` and `late`, a line each after a line of names.
+/// The rows of one query over `bronze`, `silver`, `rejects`, `gold`, `late` and `events`, a line each after a line of names.
 pub fn select(lake: &Lake, sql: &str) -> String {
     let table = |name: &str, path: String| Queryable {
         schema: PIPELINE.to_owned(),
@@ -55,6 +55,7 @@ pub fn select(lake: &Lake, sql: &str) -> String {
         table("rejects", names::rejects_path(PIPELINE)),
         table("gold", names::gold_path(PIPELINE, GOLD)),
         table("late", names::late_path(PIPELINE, GOLD)),
+        table("events", names::events_path(PIPELINE)),
     ];
     let batches = block(async {
         let context = session(lake, &tables, PIPELINE).await.unwrap();
@@ -67,6 +68,13 @@ pub fn select(lake: &Lake, sql: &str) -> String {
         .map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect();
     rows.join("\n")
+}
+
+/// The number that a query finds.
+pub fn number(lake: &Lake, sql: &str) -> i64 {
+    let found = select(lake, sql);
+    let last = found.lines().last().unwrap().trim_matches(['|', ' ']);
+    last.parse().unwrap_or_else(|_| panic!("{sql}: {found}"))
 }
 
 /// Asserts that two lakes hold the same rows, showing the first that differ.

@@ -1,5 +1,7 @@
 //! An opened table and its writer: what it is, where it stands, and how rows are appended.
 
+mod peers;
+
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
