@@ -4,6 +4,7 @@ mod command_line;
 mod fencing;
 mod handing_on;
 mod kills;
+mod large_log;
 mod layers;
 mod maintenance;
 mod once;
