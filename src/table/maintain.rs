@@ -19,10 +19,11 @@ use serde_json::{Value, json};
 
 use super::age::Ages;
 use super::commit::{Commit, commit, last_checkpoint};
+use super::crowded::crowded;
 use super::extent::Extent;
 use super::failure::Reading;
 use super::foreign::{MAINTAIN, miscounted, promised_rows};
-use super::load::{active_files, load};
+use super::load::{load, totals};
 use super::object::ObjectFile;
 use super::scan::conform;
 use super::swap::tombstone;
@@ -80,16 +81,23 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let Some(table) = load(&log).await? else {
         return Ok(None);
     };
-    let before = active_files(&table)?;
+    let before = totals(&table)?;
     let version = table.version().unwrap_or_default();
-    let files_before = before.len();
-    let rows_before = rows(&before)?;
+    let rows_before = before.rows.ok_or_else(|| {
+        Error::new(
+            Kind::Damaged,
+            format!("a file of {} has no row count in the log", spec.path),
+        )
+    })?;
     let metadata = table.snapshot().or_fail(Kind::Damaged, what)?.metadata().clone();
     let promised = promised_rows(&txns::all(&log, version).await?);
     if let Some(harm) = miscounted(Some(rows_before), promised) {
         return Err(harm.error(&spec.path));
     }
-    compact(lake, spec, policy, version, before, metadata)
+    let small = crowded(&table, &spec.partition_by, policy.target_bytes / 2)?;
+    // What a snapshot of millions of files takes is taken once.
+    drop(table);
+    compact(lake, spec, policy, version, small, metadata)
         .await
         .map_err(|error| error.context(what()))?;
 
@@ -97,6 +105,7 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let table = loaded().await?;
     create_checkpoint(&table, None).await.or_fail(Kind::Unavailable, what)?;
     let checkpoint_version = table.version().unwrap_or_default();
+    drop(table);
     // IMPORTANT: before the entries that it sums up are cleaned, it must be there and whole.
     if let Some(torn) = torn(&log).await? {
         return Err(torn.told(&log).context(what()));
@@ -117,12 +126,11 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
         }
         Some(why) => tracing::warn!(table = spec.path, why, "nothing was deleted"),
     }
-    let table = loaded().await?;
-    let after = active_files(&table)?;
+    let after = totals(&loaded().await?)?;
     Ok(Some(Report {
         table: spec.path.clone(),
-        files_before,
-        files_after: after.len(),
+        files_before: usize::try_from(before.files).unwrap_or(usize::MAX),
+        files_after: usize::try_from(after.files).unwrap_or(usize::MAX),
         rows: rows_before,
         checkpoint_version,
         log_files_removed,

@@ -10,6 +10,7 @@
 mod activity;
 mod age;
 mod commit;
+mod crowded;
 pub mod durable;
 mod extent;
 #[cfg(debug_assertions)]
