@@ -28,6 +28,13 @@ pub enum Kind {
     Bug,
 }
 
+impl Kind {
+    /// Its name in metrics, logs and spans, in small letters.
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
 /// Problems that a message tells; nobody reads on.
 const PROBLEMS_TOLD: usize = 100;
 

@@ -13,6 +13,8 @@ pub mod error;
 pub mod failpoint;
 pub mod layer;
 pub mod metrics;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod run;
 pub mod serve;
 pub mod source;

@@ -116,6 +116,8 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Command::Maintain(command) => maintain::maintain(&session, &command),
         Command::Completions { .. } => Ok(()),
     };
+    #[cfg(feature = "otel")]
+    crate::otel::end();
     // Whatever counts was awaited, and the rest ends with the process. Shutting the runtime down would drop tasks under
     // a query that was given up, whose reader panics where an answer never comes.
     std::mem::forget(runtime);

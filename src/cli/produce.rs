@@ -132,7 +132,7 @@ fn send_file(producer: &Producer, command: &Produce) -> Result<()> {
     let Some(path) = &command.file else { return Ok(()) };
     let mut lines = LineReader::open(path)?;
     let began = Instant::now();
-    let mut sent = 0;
+    let (mut sent, mut keyless, mut first_keyless) = (0, 0_u64, None);
     while let Some(line) = lines.next_line()? {
         pace(began, sent, command.rate);
         let wanted = command.key.is_some() || command.timestamp.is_some();
@@ -148,7 +148,8 @@ fn send_file(producer: &Producer, command: &Produce) -> Result<()> {
         });
         let timestamp = field(&command.timestamp).and_then(|time| instant(time.as_str()?));
         if command.key.is_some() && key.is_none() {
-            tracing::warn!(line = sent + 1, file = %path.display(), "no key in this line, it is sent without");
+            keyless += 1;
+            first_keyless = first_keyless.or(Some(sent + 1));
         }
         producer.send(&Outgoing {
             key: key.as_deref().map(str::as_bytes),
@@ -157,6 +158,9 @@ fn send_file(producer: &Producer, command: &Produce) -> Result<()> {
             ..Outgoing::default()
         })?;
         sent += 1;
+    }
+    if keyless > 0 {
+        tracing::warn!(lines = keyless, first = first_keyless, file = %path.display(), "lines without a key, sent without");
     }
     Ok(())
 }

@@ -4,7 +4,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use tokio::runtime::Handle;
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::args::{Global, Output};
 use crate::checkpoint::Checkpoints;
@@ -43,6 +46,8 @@ impl Session {
             log: global.log.clone(),
         };
         let settings = load_settings(&global.project, &env)?.with(overrides)?;
+        #[cfg(feature = "otel")]
+        crate::otel::start(&runtime, &env)?;
         start_log(&settings)?;
         Ok(Self {
             settings,
@@ -108,6 +113,9 @@ impl Session {
     }
 }
 
+/// Starts the log on stderr. What the levels mean, everywhere: **error**, the run ends or data needs a person; **warn**,
+/// something is degraded, retried or refused and the run goes on; **info**, one line per commit and what begins, changes
+/// or ends; **debug**, why. None of them per row.
 fn start_log(settings: &Settings) -> Result<()> {
     let filter = EnvFilter::try_new(&settings.log)
         .or_fail(Kind::Usage, || format!("log filter {}", settings.log))?
@@ -122,9 +130,16 @@ fn start_log(settings: &Settings) -> Result<()> {
         // The subscriber tells its own failure to write on stderr, which panics where stderr is what failed.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-    let started = match settings.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-    started.map_err(|error| Error::new(Kind::Bug, format!("starting the log: {error}")))
+    match settings.log_format {
+        LogFormat::Text => install(builder.finish()),
+        LogFormat::Json => install(builder.json().finish()),
+    }
+}
+
+/// Makes this the log of the process. With the feature `otel`, what it lets through goes to the collector, too.
+fn install(log: impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync) -> Result<()> {
+    #[cfg(feature = "otel")]
+    let log = tracing_subscriber::layer::SubscriberExt::with(log, crate::otel::log_layer());
+    log.try_init()
+        .map_err(|error| Error::new(Kind::Bug, format!("starting the log: {error}")))
 }

@@ -67,8 +67,7 @@ pub fn error(pipeline: &str, layer: &'static str, kind: Kind) {
 }
 
 fn errors(pipeline: &str, layer: &'static str, kind: Kind) -> metrics::Counter {
-    let kind = format!("{kind:?}").to_lowercase();
-    counter!("medallion_errors_total", "pipeline" => pipeline.to_owned(), "layer" => layer, "kind" => kind)
+    counter!("medallion_errors_total", "pipeline" => pipeline.to_owned(), "layer" => layer, "kind" => kind.name())
 }
 
 /// Notes whether the declaration on disk is broken, or another than the one in force.

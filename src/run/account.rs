@@ -83,30 +83,16 @@ impl<'a> Account<'a> {
         self.cpu.get_or_insert_with(CpuMark::now);
     }
 
-    /// One line of log and the metrics of a committed step, and the size of the `tables` it wrote to.
-    pub(super) fn note<'b>(&mut self, step: &Step, tables: impl IntoIterator<Item = &'b Table>) {
+    /// One line of log and the metrics of a committed step, and the size of the `tables` it wrote to, the layer's own first.
+    pub(super) fn note<'b>(&mut self, step: &Step, tables: impl IntoIterator<Item = &'b Table> + Clone) {
         let cpu = self
             .cpu
             .replace(CpuMark::now())
             .map_or(Duration::ZERO, CpuMark::elapsed);
         let seconds = step.began.elapsed().as_secs_f64();
         let ([input, output], [bytes_in, bytes_out]) = (step.rows, step.bytes);
-        tracing::info!(
-            pipeline = self.pipeline,
-            layer = self.layer,
-            rows_in = input,
-            rows_out = output,
-            position = step.position,
-            seconds,
-            cpu_seconds = cpu.as_secs_f64(),
-            "committed"
-        );
-        sizes(self.pipeline, tables);
         let now = self.components.lake.clock().now();
-        self.components
-            .history
-            .note(self.pipeline, self.layer, step.position, now);
-        metrics::step_done(&StepDone {
+        let done = StepDone {
             pipeline: self.pipeline,
             layer: self.layer,
             input,
@@ -117,7 +103,27 @@ impl<'a> Account<'a> {
             bytes_in,
             bytes_out,
             now,
-        });
+        };
+        let table = tables.clone().into_iter().next();
+        let table = table.map(|table| names::dataset(self.pipeline, &table.spec().path));
+        #[cfg(feature = "otel")]
+        let _span = crate::otel::step(&done, table, step.position);
+        tracing::info!(
+            pipeline = self.pipeline,
+            layer = self.layer,
+            table,
+            rows_in = input,
+            rows_out = output,
+            position = step.position,
+            seconds,
+            cpu_seconds = done.cpu_seconds,
+            "committed"
+        );
+        sizes(self.pipeline, tables);
+        self.components
+            .history
+            .note(self.pipeline, self.layer, step.position, now);
+        metrics::step_done(&done);
     }
 }
 

@@ -260,6 +260,8 @@ fn turn_on(
         // Taken before the turn: what upstream committed before it was done must still be seen.
         let upstream_done = upstream.is_none_or(|stage| stage.done.load(Ordering::SeqCst));
         let seen = upstream.map_or(0, |stage| stage.bell.count());
+        #[cfg(feature = "otel")]
+        let began = std::time::Instant::now();
         let turned = layer.turn(upstream_done, last_turn);
         if turned.is_ok() {
             match layer.trouble() {
@@ -285,7 +287,13 @@ fn turn_on(
             Ok(Turn::Ended) => return Ok(End::OfInput),
             Err(error) => {
                 metrics::error(&pipeline, name, error.kind());
+                #[cfg(feature = "otel")]
+                let _span = {
+                    let now = components.lake.clock().now();
+                    crate::otel::failed(&pipeline, name, &error, began.elapsed().as_secs_f64(), now)
+                };
                 if error.kind() != Kind::Unavailable || options.once || last_turn {
+                    tracing::error!(pipeline, layer = name, kind = error.kind().name(), %error, "the run ends");
                     stop.ask();
                     return Err(error.context(format!("{pipeline} {name}")));
                 }

@@ -113,7 +113,13 @@ async fn swap_silver(
 ) -> Result<[Replayed; 2]> {
     let watermarks = serde_json::to_value(&state.watermarks).or_fail(Kind::Bug, || "writing the watermarks")?;
     let mut txns = vec![(names::silver_position(pipeline), head)];
-    let rejected = swap(rejects, txns.clone(), json!({"position": head, totals::OF_STEP: fates}), head).await?;
+    let rejected = swap(
+        rejects,
+        txns.clone(),
+        json!({"position": head, totals::OF_STEP: fates}),
+        head,
+    )
+    .await?;
     if let Some(watermark) = state.watermarks.value() {
         txns.push((names::silver_watermark(pipeline), watermark));
     }

@@ -154,7 +154,7 @@ async fn push_all(lake: &Lake, spec: &TableSpec, file: &Add, merged: &mut DataFi
 /// The rows of `files`, as the log has them.
 ///
 /// Errors: [`Kind::Damaged`] where it does not say for one.
-pub(super) fn rows(files: &[Add]) -> Result<i64> {
+fn rows(files: &[Add]) -> Result<i64> {
     files.iter().map(file_rows).sum()
 }
 

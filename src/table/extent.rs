@@ -1,9 +1,10 @@
 //! How large a table is: counted once when it is opened, then kept by what each commit says.
 
-use deltalake::kernel::{Action, Add};
+use deltalake::kernel::Action;
 use deltalake::logstore::LogStoreRef;
 use futures::TryStreamExt;
 
+use super::load::Totals;
 use crate::error::{Context, Kind, Result};
 
 /// Files and bytes of a table. Those that maintenance took out of the log count until the table is opened again.
@@ -18,11 +19,11 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Of a table with these active files.
-    pub(super) fn of(files: &[Add], log_bytes: u64) -> Self {
+    /// Of a table whose active files come to `totals`.
+    pub(super) fn of(totals: &Totals, log_bytes: u64) -> Self {
         Self {
-            files: files.len() as u64,
-            bytes: files.iter().map(|add| bytes(add.size)).sum(),
+            files: totals.files,
+            bytes: totals.bytes,
             log_bytes,
         }
     }

@@ -15,9 +15,10 @@ use serde::Serialize;
 
 use super::age::Ages;
 use super::commit::last_checkpoint;
-use super::compact::{Compaction, rows};
+use super::compact::Compaction;
+use super::crowded::crowded;
 use super::foreign::{miscounted, newest_stand, promised_rows, since_ours};
-use super::load::{active_files, load};
+use super::load::{load, totals};
 use super::torn::torn;
 use super::{Lake, TableSpec, txns};
 use crate::clock::Micros;
@@ -72,10 +73,14 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let Some(table) = load(&log).await? else {
         return Ok(None);
     };
-    let before = active_files(&table)?;
+    let before = totals(&table)?;
     let version = table.version().unwrap_or_default();
-    let files_before = before.len();
-    let rows_before = rows(&before)?;
+    let rows_before = before.rows.ok_or_else(|| {
+        Error::new(
+            Kind::Damaged,
+            format!("a file of {} has no row count in the log", spec.path),
+        )
+    })?;
     let metadata = table.snapshot().or_fail(Kind::Damaged, what)?.metadata().clone();
     let promised = promised_rows(&txns::all(&log, version).await?);
     if let Some(harm) = miscounted(Some(rows_before), promised) {
@@ -87,8 +92,11 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
         metadata: &metadata,
         state: since_ours(&log, &table).await?.info,
     };
+    let small = crowded(&table, &spec.partition_by, policy.target_bytes / 2)?;
+    // What a snapshot of millions of files takes is taken once.
+    drop(table);
     let alone = compaction
-        .run(policy.target_bytes, version, before)
+        .run(policy.target_bytes, version, small)
         .await
         .map_err(|error| error.context(what()))?;
 
@@ -96,6 +104,7 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let table = loaded().await?;
     create_checkpoint(&table, None).await.or_fail(Kind::Unavailable, what)?;
     let checkpoint_version = table.version().unwrap_or_default();
+    drop(table);
     // IMPORTANT: before the entries that it sums up are cleaned, it must be there and whole.
     if let Some(torn) = torn(&log).await? {
         return Err(torn.told(&log).context(what()));
@@ -103,34 +112,46 @@ pub async fn maintain(lake: &Lake, spec: &TableSpec, policy: Policy) -> Result<O
     let now_ms = lake.clock().now().div_euclid(1000);
     let ages = Ages::of(&log, now_ms).await?;
     let held_back = ages.clock_went_back();
-    let (mut log_files_removed, mut data_files_removed) = (0, 0);
-    match &held_back {
-        None => {
-            // Where another commit came between, the state that the compaction carries on is not the newest.
-            if alone {
-                log_files_removed = clean_log(&log, &ages, now_ms, checkpoint_version, policy.log_retention)
-                    .await
-                    .map_err(|error| error.context(what()))?;
-            }
-            // Loaded anew: vacuum reads the log for removed files, and the entries that the cleanup took are read no more.
-            data_files_removed = vacuum(loaded().await?, &ages, now_ms, policy.vacuum_age)
-                .await
-                .map_err(|error| error.context(what()))?;
+    let [log_files_removed, data_files_removed] = match &held_back {
+        // Where another commit came between, the state that the compaction carries on is not the newest.
+        None => delete_old(&log, &ages, policy, now_ms, alone.then_some(checkpoint_version))
+            .await
+            .map_err(|error| error.context(what()))?,
+        Some(why) => {
+            tracing::warn!(table = spec.path, why, "nothing was deleted");
+            [0, 0]
         }
-        Some(why) => tracing::warn!(table = spec.path, why, "nothing was deleted"),
-    }
-    let table = loaded().await?;
-    let after = active_files(&table)?;
+    };
+    let after = totals(&loaded().await?)?;
     Ok(Some(Report {
         table: spec.path.clone(),
-        files_before,
-        files_after: after.len(),
+        files_before: usize::try_from(before.files).unwrap_or(usize::MAX),
+        files_after: usize::try_from(after.files).unwrap_or(usize::MAX),
         rows: rows_before,
         checkpoint_version,
         log_files_removed,
         data_files_removed,
         held_back,
     }))
+}
+
+/// Deletes what the policy calls old: entries of the log below a log checkpoint, if one is given, and data files that are in
+/// the table no more. Returns how many of each.
+async fn delete_old(
+    log: &LogStoreRef,
+    ages: &Ages,
+    policy: Policy,
+    now_ms: i64,
+    checkpoint: Option<u64>,
+) -> Result<[usize; 2]> {
+    let entries = match checkpoint {
+        Some(checkpoint) => clean_log(log, ages, now_ms, checkpoint, policy.log_retention).await?,
+        None => 0,
+    };
+    // Loaded after that: vacuum reads the log for removed files, and the entries that the cleanup took are read no more.
+    let table = load(log).await?;
+    let table = table.ok_or_else(|| Error::new(Kind::Damaged, "the table is gone"))?;
+    Ok([entries, vacuum(table, ages, now_ms, policy.vacuum_age).await?])
 }
 
 /// When the table at `path` was maintained last, in UTC microseconds: when its newest log checkpoint was written, or where it

@@ -11,6 +11,7 @@ mod activity;
 mod age;
 mod commit;
 mod compact;
+mod crowded;
 pub mod durable;
 mod entries;
 mod extent;

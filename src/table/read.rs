@@ -15,9 +15,9 @@ use object_store::{Error as StoreError, ObjectStoreExt};
 use serde_json::Value;
 
 use super::commit::read_entry;
-use super::foreign::{self, Harm, count_rows, miscounted, promised_rows, since_ours};
+use super::foreign::{self, Harm, miscounted, promised_rows, since_ours};
 use super::keep::{BEFORE, FIRST, GONE};
-use super::load::{active_files, load};
+use super::load::{active_files, load, totals};
 use super::object::location;
 use super::recent::Recent;
 use super::scan::{Ask, Scan};
@@ -283,7 +283,7 @@ impl Reader {
 
     async fn harm(&self, table: &DeltaTable) -> Result<Option<Harm>> {
         let since = since_ours(&self.log, table).await?;
-        let rows = count_rows(&active_files(table)?);
+        let rows = totals(table)?.rows;
         Ok(since.harm.or_else(|| miscounted(rows, promised_rows(&self.txns))))
     }
 

@@ -14,6 +14,8 @@ mod gold_properties;
 mod kafka;
 mod metrics;
 mod model;
+#[cfg(feature = "otel")]
+mod otel;
 mod pipeline;
 mod s3;
 mod silver_properties;

@@ -15,6 +15,7 @@
 
 mod disk;
 mod known;
+mod parts;
 mod place;
 
 use std::fmt;
@@ -38,6 +39,7 @@ use object_store::{
 
 use super::object::location;
 use known::{Known, parent};
+use parts::Parts;
 use place::{Entry, below, is_data, is_hint};
 
 pub use disk::{Disk, LocalDisk, SyncFailed, Unsynced};
@@ -303,11 +305,7 @@ impl ObjectStore for Durable {
         if is_data(at) {
             return self.inner.put_multipart_opts(at, opts).await;
         }
-        // Nobody writes these in parts; half of one must never be seen.
-        Err(Error::NotImplemented {
-            operation: format!("writing {at} in parts"),
-            implementer: self.to_string(),
-        })
+        Ok(Box::new(Parts::new(self.clone(), at.clone())))
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {

@@ -16,7 +16,7 @@ use super::activity::CPU;
 use super::commit::{Commit, commit, follow, read_entry};
 use super::extent::{Extent, bytes_added, log_bytes};
 use super::foreign::{Harm, READER_MAX, ROWS, WRITER_MAX, count_rows, miscounted, promised_rows, since_ours};
-use super::load::{active_files, load};
+use super::load::{load, totals};
 use super::spec::{ADOPTED_CLOSED, ADOPTED_FROM, DEFINITION, FINGERPRINT, GENERATION, UPSTREAM};
 use super::write::{Layout, Written};
 use super::{Lake, TableSpec, txns};
@@ -140,14 +140,14 @@ impl Table {
         }
         let version = snapshot.version();
         let txns = txns::all(&log, version).await?;
-        let files = active_files(&delta)?;
-        let rows = count_rows(&files);
+        let totals = totals(&delta)?;
+        let rows = totals.rows;
         let harm = since.harm.or_else(|| miscounted(rows, promised_rows(&txns)));
         Ok(Some(Self {
             layout: Layout::new(&spec.schema, &spec.partition_by)?,
             lake: lake.clone(),
             metadata: metadata.clone(),
-            extent: Extent::of(&files, log_bytes(&log).await?),
+            extent: Extent::of(&totals, log_bytes(&log).await?),
             written: 0,
             work: None,
             log,

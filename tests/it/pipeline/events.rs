@@ -139,6 +139,7 @@ fn what_events_tell_adds_up_to_the_tables_after_restarts_and_a_replay() {
         &lake,
         project.path(),
         &project.pipeline(),
+        replay::Extent::All,
         &|_, _, _| {},
     ))
     .unwrap();

@@ -5,6 +5,7 @@ mod events;
 mod fencing;
 mod handing_on;
 mod kills;
+mod large_log;
 mod layers;
 mod maintenance;
 mod once;
