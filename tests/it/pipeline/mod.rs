@@ -1,5 +1,6 @@
 //! The whole pipeline, from files to gold, in memory or on disk; no broker.
 
+mod by_date;
 mod command_line;
 mod events;
 mod fencing;
