@@ -55,10 +55,12 @@ impl BronzeLayer {
         let position = silver.and_then(|silver| silver.txn(&names::silver_position(&pipeline.name)));
         // Its witness is the row before its position.
         let needed = position.map_or(0, |position| position - 1);
-        self.table
-            .let_go(INGESTED, Old::BehindNewest(keep), needed)
-            .await
-            .map(drop)
+        let old = Old::Behind {
+            top: None,
+            keep,
+            since: i64::MAX,
+        };
+        self.table.let_go(INGESTED, old, needed).await.map(drop)
     }
 }
 
@@ -72,10 +74,9 @@ impl SilverLayer {
             return Ok(());
         };
         let Needed { from, since } = needed_by_gold(lake, pipeline).await?;
-        let before = behind(watermark, keep).min(since);
-        self.silver
-            .let_go(&pipeline.silver.event_time, Old::Before(before), from)
-            .await?;
+        let top = Some(watermark);
+        let old = Old::Behind { top, keep, since };
+        self.silver.let_go(&pipeline.silver.event_time, old, from).await?;
         let first = self.silver.first();
         // Rejects may be a step ahead of silver, never behind.
         self.rejects.let_go(INGESTED, Old::All, first).await.map(drop)
@@ -95,7 +96,11 @@ impl GoldLayer {
         let Some(keep) = definition.keep else {
             return Ok(());
         };
-        let old = Old::Before(behind(closed, keep));
+        let old = Old::Behind {
+            top: Some(closed),
+            keep,
+            since: closed,
+        };
         self.gold.let_go(&definition.window.start, old, i64::MAX).await?;
         let position = self.position();
         self.late
@@ -103,10 +108,6 @@ impl GoldLayer {
             .await
             .map(drop)
     }
-}
-
-fn behind(instant: Micros, keep: Duration) -> Micros {
-    instant.saturating_sub(i64::try_from(keep.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// What the gold tables still need of silver: rows from this seq on, and rows since this instant.

@@ -25,13 +25,21 @@ pub(super) const GONE: &str = "gone";
 pub(super) const OPERATION: &str = "DELETE";
 const APPEND_ONLY: &str = "delta.appendOnly";
 
+/// A silence up to this is ordinary, however short the time that rows are kept.
+const SILENCE: i64 = 24 * 3600 * 1_000_000;
+
 /// Which rows are old.
 #[derive(Debug, Clone, Copy)]
 pub enum Old {
-    /// Those with an instant before this, in microseconds.
-    Before(Micros),
-    /// Those further behind the table's newest row than this.
-    BehindNewest(Duration),
+    /// Those further behind than rows are kept.
+    Behind {
+        /// Behind this instant, in microseconds; none: behind the newest row.
+        top: Option<Micros>,
+        /// How long rows are kept.
+        keep: Duration,
+        /// Rows at or after this instant stay, however old.
+        since: Micros,
+    },
     /// All that may go.
     All,
 }
@@ -70,10 +78,9 @@ impl Table {
             .map(|add| Aged::of(add, seq_column.as_deref(), time))
             .collect();
         let before = match old {
-            Old::Before(instant) => instant,
             Old::All => i64::MAX,
-            Old::BehindNewest(keep) => match files.iter().filter_map(|file| file.newest).max() {
-                Some(newest) => newest.saturating_sub(i64::try_from(keep.as_micros()).unwrap_or(i64::MAX)),
+            Old::Behind { top, keep, since } => match cutoff(files.iter().filter_map(|file| file.newest), top, keep) {
+                Some(before) => before.min(since),
                 None => return Ok(None),
             },
         };
@@ -174,6 +181,29 @@ impl Aged {
     }
 }
 
+/// The instant before which rows are old, given the newest of each data file; none where none is.
+///
+/// Age is counted from file to file. A silence as long as rows are kept cannot be told from a clock that jumped ahead, or from
+/// one event that did, and counts for nothing: else a single row of the year 2999 would make all others old.
+fn cutoff(newest: impl Iterator<Item = Micros>, top: Option<Micros>, keep: Duration) -> Option<Micros> {
+    let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+    let mut newest: Vec<Micros> = newest.collect();
+    newest.sort_unstable_by(|a, b| b.cmp(a));
+    let mut later = top.or(newest.first().copied())?;
+    let mut age: i64 = 0;
+    for at in newest {
+        let silence = later.saturating_sub(at).max(0);
+        if silence <= keep.max(SILENCE) {
+            age = age.saturating_add(silence);
+        }
+        if age > keep {
+            return Some(at.saturating_add(1));
+        }
+        later = later.min(at);
+    }
+    None
+}
+
 /// Of `files` those that go, and the seq from which on all rows stay. `below` is none for a table without seqs.
 fn expired(files: Vec<Aged>, before: Micros, below: Option<i64>) -> (Vec<Aged>, Option<i64>) {
     let old = |file: &Aged| before == i64::MAX || file.newest.is_some_and(|newest| newest < before);
@@ -247,6 +277,31 @@ mod tests {
             prop_assert_eq!(gone.len() as i64, expected);
             prop_assert_eq!(first, (expected > 0).then_some(expected));
         }
+    }
+
+    const DAY: i64 = 24 * 3600 * 1_000_000;
+    const YEAR: i64 = 365 * DAY;
+
+    fn old_days(days: impl IntoIterator<Item = i64>, top: Option<i64>, keep: u64) -> Option<i64> {
+        let newest = days.into_iter().map(|day| day * DAY);
+        let before = cutoff(newest, top.map(|day| day * DAY), Duration::from_secs(keep * 86_400));
+        before.map(|before| (before - 1) / DAY)
+    }
+
+    #[test]
+    fn what_is_further_behind_than_rows_are_kept_is_old() {
+        assert_eq!(old_days(0..10, None, 3), Some(5));
+        assert_eq!(old_days(0..10, Some(20), 30), None);
+        assert_eq!(old_days(0..10, Some(9), 3), Some(5));
+        assert_eq!(old_days(0..10, Some(4), 3), Some(0), "rows ahead of it are not old");
+        assert_eq!(old_days([], None, 3), None);
+    }
+
+    #[test]
+    fn a_row_far_ahead_makes_no_other_old() {
+        let ahead = (0..10).chain([YEAR / DAY]);
+        assert_eq!(old_days(ahead, None, 3), old_days(0..10, None, 3));
+        assert_eq!(old_days(0..10, Some(YEAR / DAY), 3), old_days(0..10, Some(9), 3));
     }
 
     #[test]
