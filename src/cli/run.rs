@@ -78,7 +78,10 @@ fn linger(session: &Session, command: &Run, error: &Error, signal: &First) {
         return;
     }
     let seconds = linger.as_secs();
-    tracing::info!(seconds, "metrics and status page are there a little longer, SIGTERM ends them");
+    tracing::info!(
+        seconds,
+        "metrics and status page are there a little longer, SIGTERM ends them"
+    );
     signal.wait(linger);
 }
 
