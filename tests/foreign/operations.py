@@ -79,7 +79,9 @@ def update(path):
 def merge(path):
     table = DeltaTable(path)
     column = condition(path).split(" = ")[0]
-    merging = table.merge(one_row(path), f"s.{column} = t.{column}", source_alias="s", target_alias="t")
+    # Of the same version: a row that came since would match nothing, and then nothing is refused.
+    row = table.to_pyarrow_table().slice(0, 1)
+    merging = table.merge(row, f"s.{column} = t.{column}", source_alias="s", target_alias="t")
     merging.when_matched_delete().execute()
 
 
