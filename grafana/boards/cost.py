@@ -114,6 +114,20 @@ TABLES = row(
         Query("medallion_table_log_bytes{$P}", "{{pipeline}} {{table}}"),
     ),
     graph(
+        "Since maintenance",
+        "s",
+        """Time since each table was maintained, by a run or by `medallion maintain`. Far above the declared maintain.every:
+        look into the log for why it fails, or whether it is off.""",
+        Query("time() - medallion_maintained_timestamp_seconds{$P}", "{{pipeline}} {{table}}"),
+    ),
+    graph(
+        "Failed maintenance",
+        "short",
+        """Maintenance passes of the last hour that failed. Each is tried again; a table that goes on failing grows without end:
+        the log says why.""",
+        Query("increase(medallion_maintenance_failures_total{$P}[1h])", "{{pipeline}}"),
+    ),
+    graph(
         "Bytes a row",
         "bytes",
         """Mean bytes that a row takes on disk. A jump: events became larger, or many small files compress badly.""",

@@ -260,7 +260,7 @@ fn maintenance_failures(pipeline: &str) -> metrics::Counter {
     counter!("medallion_maintenance_failures_total", of(pipeline))
 }
 
-/// Notes that `table`, a path in the lake, was maintained at `at`; 0 where it is not there yet.
+/// Notes that `table`, a path in the lake, was maintained at `at`; now where it is not there yet.
 pub fn maintained(pipeline: &str, table: &str, at: i64) {
     let table = table.split_once('/').map_or(table, |(_, name)| name);
     gauge!("medallion_maintained_timestamp_seconds", of_table(pipeline, table)).set(seconds(at));

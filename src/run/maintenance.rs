@@ -66,7 +66,7 @@ fn pass(components: &Components, pipeline: &Pipeline, options: &Options, older_t
     let mut failed = None;
     for spec in tables::of_layer(pipeline, options.layer)? {
         let last = runtime.block_on(last(lake, &spec.path))?;
-        metrics::maintained(&pipeline.name, &spec.path, last.unwrap_or(0));
+        metrics::maintained(&pipeline.name, &spec.path, last.unwrap_or(lake.clock().now()));
         let age = last.map_or(0, |last| lake.clock().now() - last);
         let due = u64::try_from(age).is_ok_and(|age| Duration::from_micros(age) >= older_than);
         if components.stop.asked() || !due {
