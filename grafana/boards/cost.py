@@ -123,9 +123,9 @@ TABLES = row(
     graph(
         "Failed maintenance",
         "short",
-        """Maintenance passes of the last hour that failed. Each is tried again; a table that goes on failing grows without end:
+        """Maintenance passes that failed. Each is tried again; a table that goes on failing grows without end:
         the log says why.""",
-        Query("increase(medallion_maintenance_failures_total{$P}[1h])", "{{pipeline}}"),
+        Query("increase(medallion_maintenance_failures_total{$P}[$__rate_interval])", "{{pipeline}}"),
     ),
     graph(
         "Bytes a row",
